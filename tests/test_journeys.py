@@ -1,0 +1,124 @@
+"""What a person does, as the README says it: commands as they are written there, in processes of their own."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+
+import pytest
+from baking import PROJECT, TEMPLATE, bake, command, files_of
+
+README = (TEMPLATE / "README.md").read_text(encoding="utf-8")
+
+
+def make(*arguments, cwd=TEMPLATE):
+    # Without what an outer make would tell an inner one.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    return subprocess.run(
+        ["make", *map(str, arguments)],
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+
+
+def copy_of_the_template(folder):
+    """What a clone of the repository holds, as a repository."""
+    shutil.copytree(
+        TEMPLATE,
+        folder,
+        ignore=shutil.ignore_patterns(".git", ".venv", "build", "runs", "__pycache__", ".pytest_cache", ".ruff_cache"),
+    )
+    git = ["git", "-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+    for arguments in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", "all"]):
+        subprocess.run([*git, *arguments], cwd=folder, check=True)
+    return folder
+
+
+def test_every_make_command_of_the_readme_exists(baked):
+    commands = set(re.findall(r"\bmake ([a-z][a-z-]*)", README))
+    assert {"demo", "test", "dev", "bench", "install"} <= commands
+    for target in commands:
+        result = make("--dry-run", target, cwd=baked(framework="both") if target == "install" else TEMPLATE)
+        assert result.returncode == 0, result.stderr
+
+
+def test_return_at_every_question_gives_a_project(tmp_path):
+    result = command(
+        *("cookiecutter", "--default-config", "--output-dir", tmp_path, TEMPLATE),
+        cwd=tmp_path,
+        input="\n" * 9,
+        HOME=str(tmp_path),
+    )
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "my-project" / "train.py").is_file()
+    steps = [line for line in result.stdout.split("Next:")[1].splitlines() if line.strip()]
+    assert len(steps) <= 4
+
+
+def test_the_demo_trains_both_frameworks_and_ends_with_the_tensorboard_command(tmp_path):
+    result = make("demo", f"BUILD={tmp_path}")
+    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
+    assert result.stdout.rstrip().endswith(f"tensorboard --logdir {tmp_path}/demo/runs")
+    results = [json.loads(path.read_text()) for path in (tmp_path / "demo" / "runs").rglob("result.json")]
+    assert {result["framework"] for result in results} == {"lightning", "nnx"}
+    assert all(result["finished"] for result in results)
+
+
+def test_a_project_for_development_runs_the_templates_own_source_and_keeps_its_runs(tmp_path):
+    for _ in range(2):
+        result = make("dev", f"BUILD={tmp_path}")
+        assert result.returncode == 0, result.stderr
+        package = tmp_path / "dev" / "src" / "dev"
+        assert package.resolve() == PROJECT / "src" / "{{cookiecutter.package_name}}"
+        for name in ("runs", "data"):
+            (tmp_path / "dev" / name).mkdir(exist_ok=True)
+            (tmp_path / "dev" / name / "kept").touch()
+    assert (tmp_path / "dev" / "runs" / "kept").is_file() and (tmp_path / "dev" / "data" / "kept").is_file()
+    assert files_of(package, template=True)  # the template's source has survived
+
+
+def test_cruft_creates_a_project_that_is_up_to_date(tmp_path):
+    template = copy_of_the_template(tmp_path / "template")
+    environment = {"HOME": str(tmp_path)}
+    answers = json.dumps({"project_name": "Crafted", "framework": "nnx"})
+    result = command(
+        *("cruft", "create", template, "--no-input", "--extra-context", answers), cwd=tmp_path, **environment
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    plain = bake(tmp_path, project_name="Crafted", framework="nnx")
+    assert files_of(tmp_path / "crafted") == sorted([*files_of(plain), ".cruft.json"])
+    result = command("cruft", "check", cwd=tmp_path / "crafted", **environment)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_the_commands_of_a_projects_makefile_run(tmp_path):
+    project = bake(tmp_path, framework="nnx")
+    scripts = f"BIN={sysconfig.get_path('scripts')}"
+    assert make("lint", scripts, cwd=project).returncode == 0
+    for target in ("help", "install", "train", "board", "test"):
+        result = make("--dry-run", target, scripts, cwd=project)
+        assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.slow
+def test_a_clone_on_a_bare_machine_installs_and_trains(tmp_path):
+    result = make("demo", f"PYTHON={sys.executable}", cwd=copy_of_the_template(tmp_path / "clone"))
+    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
+    assert "tensorboard --logdir build/demo/runs" in result.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("framework", ["lightning", "nnx"])
+def test_a_projects_install_line_gives_an_environment_in_which_it_trains(tmp_path, framework):
+    project = bake(tmp_path, framework=framework)
+    result = make("install", f"PYTHON={sys.executable}", cwd=project)
+    assert result.returncode == 0, result.stderr
+    result = make("train", cwd=project)
+    assert result.returncode == 0, result.stderr[-4000:]
+    assert list((project / "runs").rglob("result.json"))

@@ -1,0 +1,54 @@
+"""The tests that a project brings, run in baked projects: with one framework as if the other were not installed."""
+
+import os
+
+import pytest
+from baking import FRAMEWORKS, TABLES, bake, command
+
+# Python runs a `sitecustomize` at every start, so this holds for what the tests start, too. To look for such a package
+# finds nothing, and to import it fails as it does where it was never installed.
+HIDE = """
+from importlib.machinery import PathFinder
+
+find_spec = PathFinder.find_spec
+
+
+@classmethod
+def find_spec_of_others(cls, name, path=None, target=None):
+    return None if name.partition(".")[0] in {words!r} else find_spec(name, path, target)
+
+
+PathFinder.find_spec = find_spec_of_others
+"""
+
+
+def without(framework, folder):
+    """A folder for PYTHONPATH that hides a framework's packages."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(HIDE.format(words=set(TABLES["_frameworks"][framework]["words"])))
+    return folder
+
+
+def run_tests_of(project, *paths):
+    """Run a project's own tests in a process of their own; one thread each, as several suites run side by side."""
+    environment = {"PYTHONPATH": os.pathsep.join(map(str, [project / "src", *paths])), "OMP_NUM_THREADS": "1"}
+    result = command("pytest", "-q", "--no-header", "-p", "no:cacheprovider", cwd=project, **environment)
+    assert result.returncode == 0, "\n".join([*result.stdout.splitlines()[-80:], result.stderr[-2000:]])
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_hiding_a_framework_hides_it(tmp_path, framework):
+    package = {"lightning": "torch", "nnx": "jax"}[framework]
+    path = str(without(framework, tmp_path / "hide"))
+    result = command("timeit", "-n1", "-r1", f"import {package}", cwd=tmp_path, PYTHONPATH=path)
+    assert result.returncode != 0 and f"No module named '{package}'" in result.stderr
+
+
+def test_a_project_with_both_frameworks_passes_its_own_tests(tmp_path):
+    run_tests_of(bake(tmp_path, framework="both", tasks="all"))
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_project_with_one_framework_passes_its_own_tests_without_the_other(tmp_path, framework):
+    [other] = set(FRAMEWORKS) - {framework}
+    run_tests_of(bake(tmp_path, framework=framework, tasks="all"), without(other, tmp_path / "hide"))

@@ -1,0 +1,1 @@
+"""Training code: see README.md."""

@@ -1,0 +1,197 @@
+"""The commands. Imports no framework: that takes seconds, and a mistake should be told at once.
+
+train [TASK[/PRESET]] [options]    evaluate RUN [options]    predict RUN INPUT... [options]    doctor [options]
+"""
+
+import dataclasses
+import os
+import platform
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import yaml
+
+from . import trainers
+from .config import Config, closest, to_dict
+from .errors import Error, InputError
+
+FOLDER_FILE = (
+    "TRAIN_WRITES_ITS_FOLDER_TO"  # how `--framework both` learns where the process that it started has trained
+)
+
+
+def main(command: str = "") -> int:
+    """Runs a command (without one, the first word's) and returns its exit code.
+
+    0 done, 1 the run failed, 2 bad input, 130 and 143 stopped by SIGINT and SIGTERM after the state was saved.
+    """
+    words = [command] * bool(command) + sys.argv[1:]
+    commands: dict[str, Callable[[list[str]], int]] = {
+        "train": train,
+        "evaluate": evaluate,
+        "predict": predict,
+        "doctor": doctor,
+    }
+    if not words or words[0] in ("-h", "--help"):
+        print(__doc__.strip().partition("\n\n")[2])
+        return 0 if words else 2
+    try:
+        if words[0] not in commands:
+            raise InputError(f"no command {words[0]!r}: {closest(words[0], list(commands))}")
+        return commands[words[0]](words[1:])
+    except Error as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def train(words: list[str]) -> int:
+    """train [TASK[/PRESET]] [options]"""
+    target = words.pop(0) if words and not words[0].startswith("-") else ""
+    if "-h" in words or "--help" in words:
+        print(trainers.help_text(target, "train.py"), end="")
+        return 0
+    options = [word for word in words if word != "--print_config"]
+    config = trainers.load_config(target, options)
+    if options != words:
+        print(yaml.safe_dump(to_dict(config), sort_keys=False), end="")
+        return 0
+    if config.framework == "both":
+        return _train_both(config, [target] * bool(target) + options)
+    return _train_one(config)
+
+
+def _train_one(config: Config) -> int:
+    from .trainers import workflow
+
+    folder = workflow.train(config)
+    if FOLDER_FILE in os.environ:
+        Path(os.environ[FOLDER_FILE]).write_text(str(folder), encoding="utf-8")
+    else:
+        _show_results([folder], config.run_dir)
+    return 0
+
+
+def _train_both(config: Config, words: list[str]) -> int:
+    """Each framework in a process of its own, one after the other; one table; the worst exit code."""
+    names = list(trainers.frameworks())
+    for name in names:  # a mistake that can be told now is told before the first of them trains
+        trainers.check(dataclasses.replace(config, framework=name))
+    folders, worst = [], 0
+    for name in names:
+        code, folder = _train_apart([*words, "--framework", name])
+        folders += [folder] if folder else []
+        worst = max(worst, code)
+        if code in (2, 130, 143):
+            return code
+    if folders:
+        _show_results(folders, config.run_dir)
+    return worst
+
+
+def _train_apart(words: list[str]) -> tuple[int, Path | None]:
+    """Trains in another process. Returns its exit code, and the run's folder where it got to the end."""
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch, "folder")
+        command = [sys.executable, "-m", __package__, "train", *words]
+        # A session of its own, as a terminal's Ctrl-C would reach it twice: signals to this process are passed on once.
+        child = subprocess.Popen(command, env={**os.environ, FOLDER_FILE: str(file)}, start_new_session=True)
+        before = {
+            number: signal.signal(number, lambda n, _: child.send_signal(n))
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            code = child.wait()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        # A child that a signal killed has a negative code; a shell would say 128 + its number.
+        return code if code >= 0 else 128 - code, Path(file.read_text(encoding="utf-8")) if file.exists() else None
+
+
+def evaluate(words: list[str]) -> int:
+    """evaluate RUN [options]"""
+    folder, _, checkpoint, config = _open(words, "evaluate RUN [--checkpoint best|last] [options]")
+    from .trainers import workflow
+
+    for name, value in workflow.evaluate(folder, config, checkpoint).items():
+        print(f"{name:20} {value:.4f}")
+    return 0
+
+
+def predict(words: list[str]) -> int:
+    """predict RUN INPUT... [options]"""
+    folder, inputs, checkpoint, config = _open(words, "predict RUN INPUT... [--checkpoint best|last] [options]")
+    if not inputs:
+        raise InputError("predict needs inputs: predict RUN INPUT...")
+    from .trainers import workflow
+
+    for given, row in zip(inputs, workflow.predict(folder, config, inputs, checkpoint), strict=True):
+        print(
+            given,
+            *(f"{name} {value:.4f}" if isinstance(value, float) else f"{name} {value}" for name, value in row.items()),
+            sep="  ",
+        )
+    return 0
+
+
+def doctor(words: list[str]) -> int:
+    """doctor [--accelerator NAME]: versions and known bad pairs of them, devices, and which one would be used."""
+    from .run import versions
+
+    config = trainers.load_config("", words)
+    wrong = []
+    print(f"python {platform.python_version()}, {platform.platform()}")
+    for name, framework in trainers.frameworks().items():
+        found = versions(framework.PACKAGES)
+        print(f"{name}: " + ", ".join(f"{package} {found.get(package, 'missing')}" for package in framework.PACKAGES))
+        wrong += [f"{name}: {package} is not installed" for package in framework.PACKAGES if package not in found]
+        wrong += trainers.bad_versions(framework, found)
+        try:
+            trainers.check(dataclasses.replace(config, framework=name))
+            devices = framework.hardware()
+            print(f"{name}: devices: " + ", ".join(f"{number} {kind}" for kind, number in devices.count().items()))
+            print(f"{name}: --accelerator {config.accelerator.name} picks {devices.pick(config.accelerator.platform)}")
+        except (InputError, ImportError) as error:
+            wrong.append(f"{name}: {error}")
+    for line in wrong:
+        print(f"wrong: {line}")
+    print(f"{len(wrong)} problems" if wrong else "all is well")
+    return 2 if wrong else 0
+
+
+def _open(words: list[str], usage: str) -> tuple[Path, list[str], str, Config]:
+    """RUN INPUT... [options] -> (folder, inputs, checkpoint, config)."""
+    from .run import read_config
+
+    if not words or words[0].startswith("-"):
+        raise InputError(f"usage: {usage}")
+    first = next((i for i, word in enumerate(words) if word.startswith("--")), len(words))
+    folder, inputs, options = Path(words[0]), words[1:first], words[first:]
+    checkpoint = "best"
+    while "--checkpoint" in options[:-1]:
+        at = options.index("--checkpoint")
+        checkpoint = options[at + 1]
+        del options[at : at + 2]
+    return folder, inputs, checkpoint, trainers.load_config("", options, saved=read_config(folder))
+
+
+def _show_results(folders: Sequence[Path], run_dir: str) -> None:
+    """One column a run."""
+    from .run import read_result
+
+    results = [read_result(folder) for folder in folders]
+    rows = {"": [result["framework"] for result in results]}
+    for tag in dict.fromkeys(tag for result in results for tag in result["metrics"]):
+        rows[tag] = [f"{result['metrics'][tag]:.4f}" for result in results]
+    rows["steps"] = [f"{result['steps']:,}" for result in results]
+    rows["steps/s"] = [f"{result['steps_per_second']:,.0f}" for result in results]
+    rows["seconds"] = [f"{result['seconds']:.1f}" for result in results]
+    rows["parameters"] = [f"{result['parameters']:,}" for result in results]
+    rows["run"] = [result["name"] for result in results]
+    for name, cells in rows.items():
+        print(f"{name:16}" + "".join(f"{cell:>14}" for cell in cells))
+    print(f"\nSee them: tensorboard --logdir {run_dir}")

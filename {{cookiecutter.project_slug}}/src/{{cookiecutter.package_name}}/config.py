@@ -1,0 +1,410 @@
+"""The typed config tree, and how its layers become one config.
+
+Authority, weakest first: defaults, `configs/project.yaml`, the preset, `--config FILE`s in order, `--accelerator
+NAME|FILE`, and every `--a.b value`. A section that is chosen by its `name` (`model`, `data`) has the keys of that name
+only: where a stronger layer names another one, keys of weaker layers that it does not have fall away with the old name.
+"""
+
+import dataclasses
+import difflib
+import math
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse.typing import NonNegativeInt, PositiveInt, restricted_number_type
+
+from .errors import InputError
+
+NonNegativeFloat = restricted_number_type("FiniteNonNegative", float, [(">=", 0), ("<", math.inf)])
+PositiveFloat = restricted_number_type("FinitePositive", float, [(">", 0), ("<", math.inf)])
+Probability = restricted_number_type("Probability", float, [(">=", 0), ("<", 1)])
+EXPECTED = {
+    bool: "true or false",
+    int: "a whole number",
+    str: "text",
+    NonNegativeInt: "a whole number >= 0",
+    PositiveInt: "a whole number >= 1",
+    NonNegativeFloat: "a number >= 0",
+    PositiveFloat: "a number > 0",
+    Probability: "a number >= 0 and < 1",
+}
+
+
+def option(default: Any, help: str) -> Any:
+    """A field of a config dataclass: its default value and the line that `--help` shows."""
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What every model's config has; a model adds its own keys."""
+
+    name: str = option("", "the model")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What every dataset's config has; a dataset adds its own keys."""
+
+    name: str = option("", "the dataset")
+    root: str = option("data", "folder of the datasets' files; embedded data need none")
+    download: bool = option(False, "fetch missing files into root")
+    batch_size: PositiveInt = option(64, "examples of one step, over all devices and micro-batches")
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """The optimizer and its learning rate."""
+
+    name: Literal["adamw", "sgd"] = option("adamw", "adamw (weight decay decoupled) or sgd (with momentum)")
+    learning_rate: PositiveFloat = option(1e-3, "the peak, after warm-up")
+    weight_decay: NonNegativeFloat = option(0.0, "of kernels and embeddings; biases and norms have none")
+    momentum: Probability = option(0.9, "sgd: momentum; adamw: beta 1")
+    schedule: Literal["constant", "cosine", "linear", "inverse_sqrt"] = option("constant", "after warm-up")
+    warmup_steps: NonNegativeInt = option(0, "steps of linear warm-up")
+    schedule_steps: NonNegativeInt = option(0, "where the schedule ends; 0: with the run")
+    clip_norm: NonNegativeFloat = option(0.0, "largest global norm of the gradient; 0: no limit")
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """How long, and how often what happens. Counted in steps, that is updates of the task."""
+
+    epochs: NonNegativeInt = option(1, "0: no limit; ends with max_steps, whichever comes first")
+    max_steps: NonNegativeInt = option(0, "0: no limit")
+    val_every: NonNegativeInt = option(0, "steps between validations; 0: once an epoch")
+    log_every: NonNegativeInt = option(50, "steps between log entries; 0: once an epoch")
+    checkpoint_every: NonNegativeInt = option(0, "steps between checkpoints; 0: once an epoch; the best is always kept")
+    patience: NonNegativeInt = option(0, "stop after so many validations without a new best; 0: never")
+    accumulate: PositiveInt = option(1, "micro-batches that a batch is cut into, to save memory")
+
+
+@dataclass(frozen=True)
+class AcceleratorConfig:
+    """The hardware. `--accelerator NAME` reads configs/accelerator/NAME.yaml."""
+
+    name: str = option("auto", "the name of the settings")
+    platform: Literal["auto", "cpu", "gpu", "tpu"] = option("auto", "auto: the best there is")
+    precision: Literal["float32", "bfloat16", "float64"] = option(
+        "float32", "of the arithmetic; float64 on cpu, for proofs"
+    )
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole config of a run.
+
+    `frameworks` holds the section of each framework that the project has, by its name; in files and options these stand
+    at the top.
+    """
+
+    task: str
+    preset: str
+    model: ModelConfig
+    data: DataConfig
+    optimizer: OptimizerConfig
+    trainer: TrainerConfig
+    accelerator: AcceleratorConfig
+    frameworks: Mapping[str, Any]
+    framework: str = option("", "the framework that trains")
+    name: str = option("", "name of the run; without one: go on with an unfinished run, else number a new one")
+    run_dir: str = option("runs", "folder of the runs")
+    seed: NonNegativeInt = option(0, "of weights, order, augmentation and dropout")
+    resume: str = option(
+        "auto", "auto: go on with the newest unfinished run of this config; never; or the PATH of a run to start from"
+    )
+    debug: Literal["none", "fast"] = option(
+        "none", "fast: three steps, two batches of evaluation, to see that everything runs"
+    )
+
+
+def load(
+    target: str,
+    options: Sequence[str],
+    *,
+    configs: Path,
+    find_task: typing.Callable[[str], Any],
+    frameworks: Mapping[str, type],
+    saved: Mapping[str, Any] | None = None,
+) -> Config:
+    """The config of TASK[/PRESET] with the options of a command line.
+
+    Args:
+        target: `TASK`, `TASK/PRESET`, or empty for the project's first task.
+        options: `--config FILE`, `--accelerator NAME|FILE`, `--a.b value`.
+        configs: the project's folder of presets.
+        find_task: gives the `Task` of a name.
+        frameworks: each framework's own section, by the framework's name.
+        saved: a run's config as plain values, to start from instead of a preset.
+
+    Raises:
+        InputError: for anything wrong, with the file, the key, the value and the way out.
+    """
+    task, preset, layers = _layers(target, options, configs, find_task, saved)
+    leaves = _leaves(task, layers, frameworks)
+    values = _merge(layers, leaves)
+    sections: dict[str, dict[str, Any]] = {}
+    for key, value in values.items():
+        section, _, name = key.rpartition(".")
+        sections.setdefault(section, {})[name] = value
+    classes = _section_classes(task, sections["model"]["name"], sections["data"]["name"], frameworks)
+    built = {name: cls(**sections.get(name, {})) for name, cls in classes.items()}
+    own = {name: built.pop(name) for name in frameworks}
+    return Config(task=task.name, preset=preset, frameworks=own, **built, **sections[""])
+
+
+def help_text(
+    target: str, prog: str, *, configs: Path, find_task: typing.Callable[[str], Any], frameworks: Mapping[str, type]
+) -> str:
+    """Every option with its type and its value in TASK[/PRESET]."""
+    task, preset, layers = _layers(target, [], configs, find_task, None)
+    leaves = _leaves(task, layers, frameworks)
+    parser = _parser(
+        leaves,
+        prog=f"{prog} [TASK[/PRESET]]",
+        usage="%(prog)s [--config FILE] [--accelerator NAME|FILE] [--KEY VALUE ...]",
+    )
+    parser.set_defaults(_merge(layers, leaves))
+    presets = ", ".join(_presets(configs, task.name))
+    parser.description = (
+        f"{task.title}. Values shown are those of {task.name}/{preset or 'default'}; presets: {presets}."
+    )
+    return parser.format_help()
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """The config as plain values, as it is written in YAML."""
+    values = dataclasses.asdict(config)
+    sections = values.pop("frameworks")
+    return {**values, **sections}
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} -> {"a.b": 1}."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+def closest(name: str, choices: Sequence[str]) -> str:
+    """The end of an error's line: the nearest choice, or all of them."""
+    near = difflib.get_close_matches(name, choices, 1, 0.6)
+    return f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(choices)}"
+
+
+@dataclass(frozen=True)
+class _Layer:
+    source: str
+    values: dict[str, Any]  # by dotted key
+
+
+def _layers(target, options, configs, find_task, saved) -> tuple[Any, str, list[_Layer]]:
+    files, accelerators, overrides = _split(options)
+    weakest = _Layer("config.yaml", flatten(saved)) if saved else _read(configs / "project.yaml", configs)
+    layers = [weakest, *(_read(Path(file), configs) for file in files)]
+    named = [(layer.source, layer.values.pop("task", ""), layer.values.pop("preset", "")) for layer in layers]
+    chosen = [f"{task}/{preset}" for _, task, preset in named if task]
+    task_name, _, preset = (target or (chosen[-1] if chosen else "")).strip("/").partition("/")
+    for source, name, _ in named[1:]:
+        if name not in ("", task_name):
+            raise InputError(f"{source}: task = {name!r}, but the command says {task_name!r}")
+    task = find_task(task_name)
+    if not saved:
+        file = configs / task.name / f"{preset or 'default'}.yaml"
+        if not file.is_file():
+            raise InputError(
+                f"no preset {preset or 'default'!r} of {task.name}: {closest(preset, _presets(configs, task.name))}"
+            )
+        layers.insert(1, _read(file, configs))
+    for accelerator in accelerators:
+        layers.append(_Layer(f"--accelerator {accelerator}", _accelerator(accelerator, configs)))
+    layers.append(_Layer("", overrides))
+    return task, preset, layers
+
+
+def _split(options: Sequence[str]) -> tuple[list[str], list[str], dict[str, str]]:
+    """Options -> config files, accelerators, and values by dotted key."""
+    files: list[str] = []
+    accelerators: list[str] = []
+    overrides: dict[str, str] = {}
+    rest = list(options)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--") or word == "--":
+            raise InputError(f"{word!r} is no option: options are --KEY VALUE, and TASK[/PRESET] comes first")
+        key, equals, value = word[2:].partition("=")
+        if not equals:
+            if not rest or rest[0].startswith("--"):
+                raise InputError(f"--{key} needs a value")
+            value = rest.pop(0)
+        if key == "config":
+            files.append(value)
+        elif key == "accelerator":
+            accelerators.append(value)
+        else:
+            overrides[key] = value
+    return files, accelerators, overrides
+
+
+def _read(file: Path, configs: Path) -> _Layer:
+    values = flatten(_yaml(file))
+    if isinstance(values.get("accelerator"), str):
+        values = _accelerator(values.pop("accelerator"), configs) | values
+    return _Layer(_shown(file), values)
+
+
+def _accelerator(name: str, configs: Path) -> dict[str, Any]:
+    file = Path(name) if name.endswith((".yaml", ".yml")) else configs / "accelerator" / f"{name}.yaml"
+    if not file.is_file():
+        raise InputError(
+            f"no accelerator {name!r}: {closest(name, _presets(configs, 'accelerator'))}, or give a YAML file"
+        )
+    return flatten(_yaml(file), "accelerator.")
+
+
+def _yaml(file: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{_shown(file)}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{_shown(file)} is not YAML: {' '.join(str(error).split())}") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise InputError(f"{_shown(file)}: expected keys with values, found {type(values).__name__}")
+    return values
+
+
+def _presets(configs: Path, folder: str) -> list[str]:
+    return sorted(file.stem for file in (configs / folder).glob("*.yaml"))
+
+
+def _section_classes(task, model: str, data: str, frameworks: Mapping[str, type]) -> dict[str, type]:
+    return {
+        "model": task.models[model],
+        "data": task.datasets[data],
+        "optimizer": OptimizerConfig,
+        "trainer": TrainerConfig,
+        "accelerator": AcceleratorConfig,
+        **frameworks,
+    }
+
+
+@dataclass(frozen=True)
+class _Leaf:
+    type: Any
+    default: Any
+    help: str
+    group: str
+
+
+def _leaves(task, layers: Sequence[_Layer], frameworks: Mapping[str, type]) -> dict[str, _Leaf]:
+    """The keys that this config has. They depend on the names of the model and of the dataset."""
+    names = {}
+    for section, choices in {"model": task.models, "data": task.datasets}.items():
+        key = f"{section}.name"
+        chosen = [layer for layer in layers if key in layer.values]
+        names[section] = chosen[-1].values[key] if chosen else next(iter(choices))
+        if not isinstance(names[section], str) or names[section] not in choices:
+            raise _wrong(chosen[-1], key, closest(str(names[section]), list(choices)))
+    classes = _section_classes(task, names["model"], names["data"], frameworks)
+    choices = (*frameworks, "both") if len(frameworks) > 1 else tuple(frameworks)
+    types = {
+        "framework": Literal[choices],
+        "model.name": Literal[tuple(task.models)],
+        "data.name": Literal[tuple(task.datasets)],
+    }
+    defaults = {"framework": choices[-1], "model.name": names["model"], "data.name": names["data"]}
+    leaves = {}
+    for section, cls in {"": Config, **classes}.items():
+        hints = typing.get_type_hints(cls)
+        for item in dataclasses.fields(cls):
+            if "help" in item.metadata:
+                key = f"{section}.{item.name}" if section else item.name
+                leaf = _Leaf(
+                    types.get(key, hints[item.name]), defaults.get(key, item.default), item.metadata["help"], section
+                )
+                leaves[key] = leaf
+    return leaves
+
+
+def _merge(layers: Sequence[_Layer], leaves: Mapping[str, _Leaf]) -> dict[str, Any]:
+    """The strongest value of every key, of the right type."""
+    parser = _parser(leaves)
+    origin: dict[str, _Layer] = {}
+    for layer in layers:
+        for section in ("model", "data"):
+            name = f"{section}.name"
+            if name in layer.values and name in origin and origin[name].values[name] != layer.values[name]:
+                fallen = [key for key in origin if key.startswith(f"{section}.") and key not in leaves]
+                for key in fallen:  # see the module's docstring
+                    del origin[key]
+        origin |= dict.fromkeys(layer.values, layer)
+    for key, layer in origin.items():
+        if key not in leaves:
+            raise _unknown(layer, key, leaves)
+        try:
+            _parse(parser, key, layer.values[key])
+        except ArgumentError as error:
+            raise _wrong(layer, key, f"expected {_expected(leaves[key].type)}") from error
+    return {
+        key: _parse(parser, key, origin[key].values[key]) if key in origin else leaf.default
+        for key, leaf in leaves.items()
+    }
+
+
+def _parser(leaves: Mapping[str, _Leaf], **options) -> ArgumentParser:
+    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False, add_help=False, **options)
+    groups: dict[str, Any] = {}
+    for key, leaf in leaves.items():
+        if leaf.group not in groups:
+            groups[leaf.group] = parser.add_argument_group(leaf.group or "run")
+        groups[leaf.group].add_argument(
+            f"--{key}", type=leaf.type, default=leaf.default, help=leaf.help.replace("%", "%%")
+        )
+    return parser
+
+
+def _parse(parser: ArgumentParser, key: str, value: Any) -> Any:
+    if value is None:
+        raise ArgumentError(None, "no value")
+    value = parser.parse_object({key: value}, defaults=False)[key]
+    # A plain number, which YAML can write, in place of the restricted type's own.
+    return next(
+        (base(value) for base in (int, float) if isinstance(value, base) and not isinstance(value, bool)), value
+    )
+
+
+def _expected(kind: Any) -> str:
+    if typing.get_origin(kind) is Literal:
+        return f"one of {', '.join(typing.get_args(kind))}"
+    return EXPECTED.get(kind, str(kind))
+
+
+def _wrong(layer: _Layer, key: str, what: str) -> InputError:
+    value = layer.values[key]
+    return InputError(f"{layer.source}: {key} = {value!r}: {what}" if layer.source else f"--{key} {value}: {what}")
+
+
+def _unknown(layer: _Layer, key: str, leaves: Mapping[str, _Leaf]) -> InputError:
+    near = difflib.get_close_matches(key, [*leaves, "config", "accelerator"], 1, 0.6)
+    # The right name in the wrong section (or without one) is the commonest mistake.
+    near = near or [leaf for leaf in leaves if leaf.rpartition(".")[2] == key.rpartition(".")[2]]
+    hint = f"did you mean {near[0]!r}?" if near else "see --help for the keys"
+    return InputError(
+        f"{layer.source}: unknown key {key!r}: {hint}" if layer.source else f"unknown option --{key}: {hint}"
+    )
+
+
+def _shown(file: Path) -> str:
+    try:
+        return str(file.absolute().relative_to(Path.cwd()))
+    except ValueError:
+        return str(file)

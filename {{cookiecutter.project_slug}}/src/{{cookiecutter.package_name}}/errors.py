@@ -1,0 +1,25 @@
+"""Ways to end that a person should read as one line, not as a traceback; each with its exit code."""
+
+import signal
+
+
+class Error(Exception):
+    exit_code = 1
+
+
+class InputError(Error):
+    """A mistake of the person who runs the program: names the thing, the value and the way out."""
+
+    exit_code = 2
+
+
+class RunError(Error):
+    """A run that failed on its way."""
+
+
+class Stopped(Error):
+    """A signal ended the run after its state was saved: 130 for SIGINT, 143 for SIGTERM."""
+
+    def __init__(self, number: int, message: str):
+        super().__init__(f"{signal.Signals(number).name}: {message}")
+        self.exit_code = 128 + number

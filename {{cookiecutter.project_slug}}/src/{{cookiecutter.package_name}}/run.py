@@ -1,0 +1,371 @@
+"""A run's folder: its config, environment, record, checkpoints, events and result.
+
+    <run_dir>/<task>/<preset>/<framework>/<name>/
+        config.yaml        the whole config
+        environment.json   versions, git commit, command, devices
+        fitted/            what was learnt from the data before training: its spec
+        checkpoints/       the last and the best; made by the framework
+        record.json        which checkpoints stand, and what choosing the best needs to go on
+        metrics.jsonl      every scalar, a line an entry;   events.out.tfevents.*   the same for TensorBoard
+        result.json        written at the end; a run that has one is finished and never touched again
+
+Files are written beside and renamed into place, and hold no absolute path: a folder may be moved.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from . import tensorboard
+from .config import Config, flatten, to_dict
+from .errors import InputError
+
+# Two configs that differ only in these give the same result, so one may go on with the other's run.
+HARMLESS = (
+    "run_dir",
+    "name",
+    "resume",
+    "trainer.log_every",
+    "trainer.checkpoint_every",
+    "data.root",
+    "data.download",
+    "accelerator.name",
+    "accelerator.platform",
+)
+
+
+@dataclass(frozen=True)
+class Record:
+    """Where a run stands. It is written with each checkpoint, so the two always agree.
+
+    Attributes:
+        step: updates done.
+        last, best: names in `checkpoints/`; empty before the first.
+        best_step, best_metrics: of the best validation so far, keyed as the tags are.
+        stale: validations since then.
+        seconds: wall time of training so far.
+        start: the step that the run began with; not 0 where it carries on another run's state.
+        parent: the run that this one was started from, as `resume` had it.
+    """
+
+    step: int = 0
+    last: str = ""
+    best: str = ""
+    best_step: int = 0
+    best_metrics: Mapping[str, float] = field(default_factory=dict)
+    stale: int = 0
+    seconds: float = 0.0
+    start: int = 0
+    parent: str = ""
+
+
+class Run:
+    """An open run: `Run.choose` decides which, `start` takes hold of its folder."""
+
+    def __init__(
+        self, config: Config, folder: Path, record: Record, lock: FileLock | None = None, source: Path | None = None
+    ):
+        self.config, self.folder, self.record, self._lock = config, folder, record, lock
+        self.resume_from = source  # the checkpoint to go on from
+        self._pending = record  # what validations have changed since the last checkpoint
+        self.writer: tensorboard.Writer | None = None
+
+    @classmethod
+    def choose(cls, config: Config) -> "Run":
+        """The run that this command goes on with, or a new one. Writes nothing.
+
+        Raises:
+            InputError: for a name that another config, or another process, holds; for a `resume` path that is no run.
+            Finished: if the named run is done.
+        """
+        parent = Path(config.run_dir, config.task, config.preset or "default", config.framework)
+        if config.name:
+            return cls._named(config, parent / config.name)
+        if config.resume == "auto":
+            for folder in sorted(_runs(parent), key=_changed, reverse=True):
+                if not (folder / "result.json").exists() and not drift(read_config(folder), to_dict(config)):
+                    with contextlib.suppress(Held):  # another process is at it: look for an older one, or start anew
+                        return cls._continued(config, folder)
+        numbers = [int(folder.name) for folder in parent.glob("*") if folder.name.isdigit()]
+        return cls._new(config, parent / f"{max(numbers, default=0) + 1:03d}")
+
+    @classmethod
+    def _named(cls, config: Config, folder: Path) -> "Run":
+        if not (folder / "config.yaml").exists():
+            return cls._new(config, folder)
+        if config.resume != "auto":
+            raise InputError(f"{folder} exists: choose another --name, or --resume auto to go on with it")
+        if differing := drift(read_config(folder), to_dict(config)):
+            keys = "; ".join(f"{key} was {old!r}, now {new!r}" for key, old, new in differing)
+            raise InputError(f"{folder} has another config: {keys}: choose another --name, or the old values")
+        if (folder / "result.json").exists():
+            raise Finished(folder)
+        return cls._continued(config, folder)
+
+    @classmethod
+    def _continued(cls, config: Config, folder: Path) -> "Run":
+        lock = _lock(folder)
+        record = read_record(folder)
+        return cls(config, folder, record, lock, folder / "checkpoints" / record.last if record.last else None)
+
+    @classmethod
+    def _new(cls, config: Config, folder: Path) -> "Run":
+        if config.resume in ("auto", "never"):
+            return cls(config, folder, Record())
+        # From another run's state: steps count on, the best is this run's own.
+        other = Path(config.resume)
+        record = read_record(other)
+        if not record.last:
+            raise InputError(f"{other} holds no checkpoint to resume from")
+        old, new = flatten(read_config(other)), flatten(to_dict(config))
+        keys = [key for key in new if key.startswith("model.") or key in ("task", "framework", "data.name")]
+        if wrong := [f"{key} is {old.get(key)!r} there, here {new[key]!r}" for key in keys if old.get(key) != new[key]]:
+            raise InputError(f"--resume {other}: {'; '.join(wrong)}: these must agree")
+        return cls(
+            config,
+            folder,
+            Record(step=record.step, start=record.step, parent=config.resume),
+            None,
+            other / "checkpoints" / record.last,
+        )
+
+    def start(self, spec: Mapping[str, Any], packages: Iterable[str], devices: str) -> None:
+        """Makes the folder, or cuts a continued one back to its last checkpoint, and opens the logs.
+
+        Raises:
+            InputError: where the folder cannot be written, or the data are not those that the run began with.
+        """
+        try:
+            self._start(spec, packages, devices)
+        except OSError as error:
+            raise InputError(f"{self.folder} cannot be written ({error.strerror}): choose another --run_dir") from error
+
+    def _start(self, spec: Mapping[str, Any], packages: Iterable[str], devices: str) -> None:
+        if self._lock is None:
+            self.folder.mkdir(parents=True, exist_ok=bool(self.config.name))
+            self._lock = _lock(self.folder)
+            (self.folder / "fitted").mkdir(exist_ok=True)
+            (self.folder / "checkpoints").mkdir(exist_ok=True)
+            write_json(self.folder / "fitted" / "spec.json", spec)
+            write_json(self.folder / "environment.json", environment(packages, devices))
+            _write(
+                self.folder / "config.yaml", yaml.safe_dump(to_dict(self.config), sort_keys=False, allow_unicode=True)
+            )
+        check_spec(self.folder, spec)
+        tensorboard.cut(self.folder, self.record.step)
+        _cut_lines(self.folder / "metrics.jsonl", self.record.step)
+        self._metrics = (self.folder / "metrics.jsonl").open("a", encoding="utf-8")
+        self.writer = tensorboard.Writer(self.folder)
+        if not self.record.last:
+            self.writer.hparams(self._hparams(), self.id)
+            table = "\n".join(f"| {key} | {value} |" for key, value in flatten(to_dict(self.config)).items())
+            self.writer.text(0, "config", f"| key | value |\n|---|---|\n{table}")
+
+    @property
+    def id(self) -> str:
+        """The run's name among all runs: task/preset/framework/name."""
+        return "/".join(self.folder.parts[-4:])
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Scalars, to TensorBoard and to metrics.jsonl."""
+        self.writer.scalars(step, values)
+        self._metrics.write(json.dumps({"step": step, **values}) + "\n")
+        self._metrics.flush()
+
+    def validated(self, step: int, metrics: Mapping[str, float], monitor: str, mode: str) -> bool:
+        """Takes the metrics of a validation. Returns whether the monitored one is the best so far: save it then."""
+        best, value = self._pending.best_metrics.get(monitor), metrics[monitor]
+        better = best is None or (value > best if mode == "max" else value < best)
+        if better:
+            self._pending = dataclasses.replace(self._pending, best_step=step, best_metrics=metrics, stale=0)
+        else:
+            self._pending = dataclasses.replace(self._pending, stale=self._pending.stale + 1)
+        return better
+
+    @property
+    def out_of_patience(self) -> bool:
+        return 0 < self.config.trainer.patience <= self._pending.stale
+
+    def save(self, step: int, seconds: float, write: Callable[[Path], None], suffix: str = "") -> None:
+        """A checkpoint that `write` makes at the path it gets, then the record; what neither names is then removed."""
+        checkpoints = self.folder / "checkpoints"
+        name = f"{step:08d}{suffix}"
+        beside = checkpoints / f".{name}"
+        _remove(beside)
+        write(beside)
+        _remove(checkpoints / name)
+        os.replace(beside, checkpoints / name)
+        best = name if self._pending.best_step == step else self._pending.best
+        self._pending = dataclasses.replace(self._pending, step=step, last=name, best=best, seconds=seconds)
+        write_json(self.folder / "record.json", dataclasses.asdict(self._pending))
+        self.record = self._pending
+        for path in checkpoints.iterdir():
+            if path.name not in (self.record.last, self.record.best):
+                _remove(path)
+
+    def finish(self, result: Mapping[str, Any]) -> None:
+        self.writer.finished(self.record.step)
+        self.close()
+        write_json(self.folder / "result.json", result)
+
+    def close(self) -> None:
+        if self.writer is not None:
+            self.writer.close()
+            self._metrics.close()
+            self.writer = None
+        if self._lock is not None:
+            self._lock.release()
+
+    def _hparams(self) -> dict[str, Any]:
+        """What may explain a result: plain values, without those that name places."""
+        values = flatten(to_dict(self.config)).items()
+        harmless = [key for key in HARMLESS if not key.startswith("accelerator.")]
+        return {
+            key: value if isinstance(value, (bool, int, float, str)) else str(value)
+            for key, value in values
+            if key not in harmless
+        }
+
+
+class Finished(Exception):
+    """The named run is done."""
+
+    def __init__(self, folder: Path):
+        super().__init__(str(folder))
+        self.folder = folder
+
+
+class Held(InputError):
+    """Another process is at the run."""
+
+
+def drift(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """(key, old, new) for every key that differs and changes the result."""
+    others = [name for name in set(old) | set(new) if isinstance(old.get(name, new.get(name)), Mapping)]
+    own = {"model", "data", "optimizer", "trainer", "accelerator", new["framework"]}
+    ignored = tuple(f"{name}." for name in others if name not in own)  # another framework's section
+    a, b = flatten(old), flatten(new)
+    keys = [key for key in {**a, **b} if key not in HARMLESS and not key.startswith(ignored or ("\0",))]
+    return [(key, a.get(key), b.get(key)) for key in keys if _plain(a.get(key)) != _plain(b.get(key))]
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """A run's config as plain values. Raises InputError where `folder` is no run."""
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise InputError(f"{folder} is no run: it holds no config.yaml")
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def read_record(folder: Path) -> Record:
+    read_config(folder)
+    path = folder / "record.json"
+    return Record(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else Record()
+
+
+def read_spec(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "fitted" / "spec.json").read_text(encoding="utf-8"))
+
+
+def read_result(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "result.json").read_text(encoding="utf-8"))
+
+
+def check_spec(folder: Path, spec: Mapping[str, Any]) -> None:
+    """Raises InputError where the data are not those that the run was trained on."""
+    saved, now = read_spec(folder), json.loads(json.dumps(spec))
+    if wrong := [
+        f"{key} was {saved.get(key)}, is {now.get(key)}" for key in {**saved, **now} if saved.get(key) != now.get(key)
+    ]:
+        raise InputError(f"{folder}: the data have changed since this run began: {'; '.join(wrong)}")
+
+
+def environment(packages: Iterable[str], devices: str) -> dict[str, Any]:
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": versions(packages),
+        "devices": devices,
+        "git_commit": _git_commit(),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+    }
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """The installed version of each distribution; those that are not installed are left out."""
+    found = {}
+    for package in packages:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    _write(path, json.dumps(value, indent=2, default=str) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
+    beside = path.with_name(f".{path.name}")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, path)
+
+
+def _cut_lines(path: Path, step: int) -> None:
+    """Drops the entries after `step`, and a last line that was cut short."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+        if line.endswith("\n") and json.loads(line)["step"] <= step:
+            kept.append(line)
+    _write(path, "".join(kept))
+
+
+def _runs(parent: Path) -> list[Path]:
+    return [path.parent for path in parent.glob("*/config.yaml")]
+
+
+def _changed(folder: Path) -> float:
+    return max((folder / name).stat().st_mtime for name in ("config.yaml", "record.json") if (folder / name).exists())
+
+
+def _lock(folder: Path) -> FileLock:
+    """The operating system drops the lock of a process that dies."""
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise Held(f"{folder}: another process is training this run: wait for it, or choose another --name") from None
+    return lock
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _git_commit() -> str:
+    with contextlib.suppress(OSError):
+        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return done.stdout.strip()
+    return ""

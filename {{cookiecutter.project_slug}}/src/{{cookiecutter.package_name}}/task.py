@@ -1,0 +1,72 @@
+"""What a task is, and where tasks are found: each folder of `tasks/` is one."""
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from .config import DataConfig, ModelConfig, closest
+from .data.sources import Batch, Dataset, Source
+from .errors import InputError
+
+
+@dataclass(frozen=True)
+class Task:
+    """All that the shared rooms know of a task. Its losses and metrics stand in its framework files, the twins.
+
+    Attributes:
+        name: the name of its folder.
+        title: what `--help` calls it.
+        models: the config of each model, by `model.name`; the first is the default.
+        datasets: the config of each dataset, by `data.name`; the first is the default and embedded.
+        monitor: the validation metric that chooses the best checkpoint.
+        mode: whether the best is the largest or the smallest.
+        load: reads the dataset of a data config; raises InputError for missing or broken files.
+        inputs: what `predict` gets, a list of paths or texts, as a source of batches.
+        describe: one row of readable values for each predicted example.
+        pictures: images for TensorBoard, uint8 [height, width, 3], by tag, from a validation batch and its outputs.
+    """
+
+    name: str
+    title: str
+    models: Mapping[str, type[ModelConfig]]
+    datasets: Mapping[str, type[DataConfig]]
+    monitor: str
+    mode: Literal["max", "min"]
+    load: Callable[[Any], Dataset]
+    inputs: Callable[[Sequence[str], Mapping[str, Any]], Source]
+    describe: Callable[[Batch, Mapping[str, Any]], list[dict[str, Any]]]
+    pictures: Callable[[Batch, Batch, Mapping[str, Any]], dict[str, np.ndarray]]
+
+
+class Loss(NamedTuple):
+    """A loss of a task, in either framework.
+
+    Attributes:
+        fn: (model, batch, ...) -> (sum, weight), never a mean: the engine divides by the weight summed over
+            micro-batches and devices, so that a weight of examples, tokens or boxes is exact on any number of them.
+        params: the attribute of the model whose parameters this loss moves; "" for the whole model.
+    """
+
+    fn: Callable[..., tuple[Any, Any]]
+    params: str = ""
+
+
+def names() -> list[str]:
+    """The tasks that the project has."""
+    return sorted(file.parent.name for file in (Path(__file__).parent / "tasks").glob("*/__init__.py"))
+
+
+def find(name: str) -> Task:
+    """The task of a name. Raises InputError, with the nearest name, where there is none."""
+    if name not in names():
+        raise InputError(f"no task {name!r}: {closest(name, names())}")
+    return importlib.import_module(f".tasks.{name}", __package__).task
+
+
+def twin(task: Task, framework: str):
+    """The task's module for a framework: its model, losses and metrics."""
+    return importlib.import_module(f".tasks.{task.name}.{framework}", __package__)

@@ -1,0 +1,82 @@
+"""TensorBoard event files, written with tensorboard's own protos: no other framework is needed."""
+
+import io
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
+from tensorboard.compat.proto import event_pb2, summary_pb2
+from tensorboard.plugins.histogram.summary_v2 import histogram_pb
+from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
+from tensorboard.plugins.hparams import metadata as hparams_metadata
+from tensorboard.plugins.hparams.summary_v2 import hparams_pb
+from tensorboard.plugins.image import metadata as image_metadata
+from tensorboard.plugins.scalar.summary_v2 import scalar_pb
+from tensorboard.plugins.text.summary_v2 import text_pb
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from tensorboard.summary.writer.record_writer import RecordWriter
+from tensorboard.util.tensor_util import make_tensor_proto
+
+
+class Writer:
+    """Writes events of a run into its folder."""
+
+    def __init__(self, folder: Path):
+        # The queue's thread writes at least once a second, so that a killed process loses next to nothing.
+        self._file = EventFileWriter(str(folder), flush_secs=1)
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        for tag, value in values.items():
+            self._add(scalar_pb(tag, value), step)
+
+    def text(self, step: int, tag: str, markdown: str) -> None:
+        self._add(text_pb(tag, markdown), step)
+
+    def image(self, step: int, tag: str, pixels: np.ndarray) -> None:
+        """pixels: uint8 [height, width, 3]."""
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "PNG")
+        height, width = pixels.shape[:2]
+        strings = [str(width).encode(), str(height).encode(), file.getvalue()]
+        tensor = make_tensor_proto(strings, dtype=np.object_)
+        self._add(_tensor_pb(tag, tensor, image_metadata.create_summary_metadata(None, None)), step)
+
+    def histogram(self, step: int, tag: str, values: np.ndarray) -> None:
+        self._add(histogram_pb(tag, values.ravel()), step)
+
+    def hparams(self, values: Mapping[str, Any], run: str) -> None:
+        """The run's row in the HParams table, whose metrics are the run's scalars; without `run`, equal rows merge."""
+        self._add(hparams_pb(dict(values), trial_id=run), 0)
+
+    def finished(self, step: int) -> None:
+        """Marks the run as done in the HParams table."""
+        info = plugin_data_pb2.SessionEndInfo(status=api_pb2.STATUS_SUCCESS, end_time_secs=time.time())
+        metadata = hparams_metadata.create_summary_metadata(plugin_data_pb2.HParamsPluginData(session_end_info=info))
+        self._add(_tensor_pb(hparams_metadata.SESSION_END_INFO_TAG, hparams_metadata.NULL_TENSOR, metadata), step)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _add(self, summary: summary_pb2.Summary, step: int) -> None:
+        self._file.add_event(event_pb2.Event(wall_time=time.time(), step=step, summary=summary))
+
+
+def cut(folder: Path, step: int) -> None:
+    """Drops every event after `step`: each file is written beside and renamed into place."""
+    for path in folder.glob("events.out.tfevents.*"):
+        beside = path.with_name(f".{path.name}")
+        with beside.open("wb") as file:
+            writer = RecordWriter(file)
+            for record in RawEventFileLoader(str(path)).Load():
+                if event_pb2.Event.FromString(record).step <= step:
+                    writer.write(record)
+        os.replace(beside, path)
+
+
+def _tensor_pb(tag: str, tensor, metadata) -> summary_pb2.Summary:
+    return summary_pb2.Summary(value=[summary_pb2.Summary.Value(tag=tag, tensor=tensor, metadata=metadata)])

@@ -1,0 +1,61 @@
+"""Training for every framework that the project has: a folder here each.
+
+A framework's `__init__.py` says what the shared rooms must know of it and imports nothing of it; its `engine()` and
+`hardware()` do.
+"""
+
+import importlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from packaging.specifiers import SpecifierSet
+
+from .. import config, task
+from ..errors import InputError
+
+
+def frameworks() -> dict[str, ModuleType]:
+    """The project's frameworks by name."""
+    names = sorted(file.parent.name for file in Path(__file__).parent.glob("*/__init__.py"))
+    return {name: importlib.import_module(f".{name}", __package__) for name in names}
+
+
+def load_config(target: str = "", options: Sequence[str] = (), saved: Mapping[str, Any] | None = None) -> config.Config:
+    """The config of TASK[/PRESET], or of a saved one, with the options of a command line: see `config.load`."""
+    return config.load(target, options, saved=saved, **_project())
+
+
+def help_text(target: str, prog: str) -> str:
+    return config.help_text(target, prog, **_project())
+
+
+def check(settings: config.Config) -> None:
+    """What can be refused before a framework is imported. Raises InputError."""
+    platform = settings.accelerator.platform
+    if refused := frameworks()[settings.framework].REFUSED.get(platform):
+        raise InputError(f"accelerator.platform = {platform!r}: {refused}")
+    if settings.accelerator.precision == "float64" and platform in ("gpu", "tpu"):
+        raise InputError(f"accelerator.precision = 'float64' is for proofs on cpu, not for {platform!r}")
+    batch_size, accumulate = settings.data.batch_size, settings.trainer.accumulate
+    if batch_size % accumulate:
+        raise InputError(f"data.batch_size = {batch_size} is not divisible by trainer.accumulate = {accumulate}")
+
+
+def bad_versions(framework: ModuleType, found: Mapping[str, str]) -> list[str]:
+    """A line for each pair of installed versions that is known not to work together."""
+    lines = []
+    for package, versions, other, other_versions, reason in framework.BAD_VERSIONS:
+        pair = [(package, versions), (other, other_versions)] if other else [(package, versions)]
+        if all(name in found and SpecifierSet(wanted).contains(found[name], prereleases=True) for name, wanted in pair):
+            lines.append(f"{' with '.join(f'{name} {found[name]}' for name, _ in pair)}: {reason}")
+    return lines
+
+
+def _project() -> dict[str, Any]:
+    """What the config's room is told of the rooms above it."""
+    beside = Path(__file__).parents[3] / "configs"  # a checkout, installed as editable
+    configs = beside if beside.is_dir() else Path("configs")
+    sections = {name: module.Section for name, module in frameworks().items()}
+    return {"configs": configs, "find_task": task.find, "frameworks": sections}

@@ -1,0 +1,35 @@
+"""PyTorch Lightning: what the shared rooms must know of it. Imports nothing of it."""
+
+from dataclasses import dataclass
+
+from ...config import option
+
+TITLE = "PyTorch Lightning"
+PLATFORMS = ("cpu", "gpu")
+REFUSED = {
+    "tpu": "torch_xla ends at torch 2.9, so Lightning has no TPU today: use --accelerator gpu or cpu"
+}  # platform: why not
+PACKAGES = ("torch", "lightning", "torchmetrics", "numpy")
+BAD_VERSIONS = (
+    # (package, versions, beside package, versions, what happens)
+    ("lightning", "<2.6.6", "", "", "CVE-2026-58659: a checkpoint can execute code; 2.6.2 and 2.6.3 were malware"),
+)
+
+
+@dataclass(frozen=True)
+class Section:
+    """The keys under this framework's name in the config."""
+
+    compile: bool = option(False, "torch.compile the model: a slow first step, then faster ones, on gpu above all")
+
+
+def engine():
+    from .trainer import Engine
+
+    return Engine
+
+
+def hardware():
+    from . import devices
+
+    return devices

@@ -1,0 +1,123 @@
+"""The session as a Lightning callback: counts, logs, pictures, checkpoints and the end of the run."""
+
+import contextlib
+import functools
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.loggers.logger import Logger
+
+from ..schedule import learning_rate, schedule_steps
+from ..session import Session
+from .module import Module
+
+
+class Interrupted(Exception):
+    """Leaves `Trainer.fit` between two steps, after the state was saved."""
+
+
+class SessionCallback(L.Callback):
+    def __init__(self, session: Session):
+        self.session, self.validating = session, contextlib.ExitStack()
+
+    def on_train_start(self, trainer: L.Trainer, module: Module) -> None:
+        self.session.begin(parameters(module))
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: Module, outputs: Any, batch: Any, batch_idx: int) -> None:
+        session, plan = self.session, self.session.plan
+        session.advance(1)
+        if module.logs:
+            end = schedule_steps(module.config, plan)
+            session.log(
+                module.logs, learning_rate(session.step - 1, module.config.optimizer, end), peak_memory(module.device)
+            )
+        # Asked to stop, Lightning validates once more; so that is only asked for at the end, where a validation is due.
+        trainer.should_stop = session.step >= plan.total_steps
+        if not plan.validates(session.step):
+            self._save_and_stop(trainer, plan.saves(session.step))
+
+    def on_validation_start(self, trainer: L.Trainer, module: Module) -> None:
+        self.validating.enter_context(self.session.pause())
+
+    def on_validation_end(self, trainer: L.Trainer, module: Module) -> None:
+        session = self.session
+        metrics = {
+            tag.removeprefix("val/"): float(v) for tag, v in trainer.callback_metrics.items() if tag.startswith("val/")
+        }
+        session.histograms(parameters(module))
+        first = next(iter(trainer.datamodule.val_dataloader()))
+        session.pictures(numpy(first), predict_batch(trainer, module, first))
+        improved = session.validated(metrics)
+        self.validating.close()
+        self._save_and_stop(trainer, session.plan.saves(session.step) or improved)
+
+    def _save_and_stop(self, trainer: L.Trainer, save: bool) -> None:
+        # After the validation that is due: saved before it, Lightning would skip it on resume.
+        session = self.session
+        if save or session.stopping:
+            with session.pause():
+                session.save(functools.partial(trainer.save_checkpoint), ".ckpt")
+        if session.stopping:
+            raise Interrupted
+
+
+class SessionLogger(Logger):
+    """Takes what a LightningModule or a foreign callback logs by `self.log` into the run's own events."""
+
+    def __init__(self, session: Session):
+        super().__init__()
+        self.session = session
+
+    @property
+    def name(self) -> str:
+        return self.session.run.id
+
+    @property
+    def version(self) -> str:
+        return self.session.run.folder.name
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """The run has written its config already."""
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        # Lightning adds the epoch to everything; and its step is not the task's.
+        values = {tag: value for tag, value in metrics.items() if tag != "epoch"}
+        if values:
+            self.session.run.log(self.session.step, values)
+
+
+def parameters(module: Module) -> dict[str, np.ndarray]:
+    """Every parameter by its path, named after what it does: `hidden/kernel`, `norm/scale`."""
+    found = {}
+    for prefix, part in module.net.named_modules():
+        for name, value in part.named_parameters(recurse=False):
+            path = [*prefix.split("."), leaf_name(part, name)] if prefix else [leaf_name(part, name)]
+            found["/".join(path)] = value.detach().float().cpu().numpy()
+    return found
+
+
+def leaf_name(part: torch.nn.Module, name: str) -> str:
+    """`weight` is called after what it does."""
+    if name != "weight":
+        return name
+    if isinstance(part, torch.nn.Embedding):
+        return "embedding"
+    return "kernel" if part.weight.ndim > 1 else "scale"
+
+
+def predict_batch(trainer: L.Trainer, module: Module, batch: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
+    batch = trainer.strategy.batch_to_device(batch, module.device)
+    with torch.no_grad(), trainer.precision_plugin.forward_context():
+        return numpy(module.predict_step(batch))
+
+
+def numpy(batch: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
+    """bfloat16, which NumPy lacks, becomes float32."""
+    return {name: (v.float() if v.dtype == torch.bfloat16 else v).cpu().numpy() for name, v in batch.items()}
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes on the device; 0 where it does not tell."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0

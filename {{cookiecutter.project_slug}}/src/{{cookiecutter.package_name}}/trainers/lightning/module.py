@@ -1,0 +1,161 @@
+"""The LightningModule of every task: steps, optimizers, logging. The task gives the model, losses and metrics."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import lightning as L
+import torch
+from torch import nn
+
+from ... import task as tasks
+from ...config import OptimizerConfig
+from .. import load_config
+from ..schedule import Plan, learning_rate, schedule_steps
+
+Batch = dict[str, torch.Tensor]
+
+
+class Module(L.LightningModule):
+    """A task's model under training.
+
+    Optimization is manual because a batch's loss is a sum divided by a weight: gradients are exact only when they are
+    divided by the weight of all micro-batches, after the last of them.
+
+    Args:
+        config: the run's, as plain values (`config.to_dict`), so that a checkpoint holds plain data only.
+        spec: the dataset's.
+        plan: the course of the run; training needs it, evaluation does not.
+    """
+
+    def __init__(self, config: Mapping[str, Any], spec: Mapping[str, Any], plan: Plan | None = None):
+        super().__init__()
+        self.save_hyperparameters("config", "spec", logger=False)
+        self.automatic_optimization = False
+        self.config, self.spec, self.plan = load_config(saved=config), spec, plan
+        self.twin = tasks.twin(tasks.find(self.config.task), "lightning")
+        self.net = self.twin.create_model(self.config, spec)
+        self.losses = self.twin.losses(self.config)
+        self.metrics = self.twin.create_metrics(spec)
+
+    @property
+    def step(self) -> int:
+        """Updates of the task, in `training_step` with the one at work. `global_step` counts optimizers' steps."""
+        return self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
+
+    def on_train_start(self) -> None:
+        """The config rules, also over the hyper-parameters that a checkpoint of another run has brought along."""
+        config, step = self.config.optimizer, self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
+        rate = learning_rate(step, config, schedule_steps(self.config, self.plan))
+        for loss, optimizer, scheduler in zip(
+            self.losses.values(), self.trainer.optimizers, _list(self.lr_schedulers()), strict=True
+        ):
+            scheduler.base_lrs = [config.learning_rate] * len(scheduler.base_lrs)
+            for group, fresh in zip(
+                optimizer.param_groups, create_optimizer(self._part(loss), config).param_groups, strict=True
+            ):
+                group.update({**fresh, "params": group["params"], "initial_lr": config.learning_rate, "lr": rate})
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        """One update for each loss, in order, each over all micro-batches."""
+        torch.manual_seed(
+            seed_of(self.config.seed, self.step)
+        )  # dropout: a function of (seed, step), so no checkpoint holds its state
+        logging = self.plan.logs(self.step)
+        logs, square_norm = {}, 0.0
+        for name, optimizer, scheduler in zip(
+            self.losses, _list(self.optimizers()), _list(self.lr_schedulers()), strict=True
+        ):
+            if len(self.losses) > 1:
+                self.toggle_optimizer(optimizer)
+            mean, norm = self._update(name, optimizer, batch, with_norm=logging)
+            scheduler.step()
+            if len(self.losses) > 1:
+                self.untoggle_optimizer(optimizer)
+            if logging:
+                logs[f"loss/{name}"] = mean.item()
+                square_norm += norm.item() ** 2
+        self.logs = {**logs, "grad_norm": square_norm**0.5} if logging else {}
+        if logging:
+            self.log_dict({f"train/{name}": value for name, value in self.logs.items()}, logger=False)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.twin.eval_step(self.net, batch, self.metrics)
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_metrics("val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self.twin.eval_step(self.net, batch, self.metrics)
+
+    def on_test_epoch_end(self) -> None:
+        self._log_metrics("test")
+
+    def predict_step(self, batch: Batch, batch_idx: int = 0) -> Batch:
+        return self.twin.predict_step(self.net, batch)
+
+    def configure_optimizers(self):
+        """One optimizer and one schedule for each loss, over the parameters that it moves."""
+        config, end = self.config.optimizer, schedule_steps(self.config, self.plan)
+        optimizers, schedulers = [], []
+        for loss in self.losses.values():
+            optimizer = create_optimizer(self._part(loss), config)
+            rates = torch.optim.lr_scheduler.LambdaLR(
+                optimizer, lambda step: learning_rate(step, config, end) / config.learning_rate
+            )
+            optimizers.append(optimizer)
+            schedulers.append({"scheduler": rates, "interval": "step"})
+        return optimizers, schedulers
+
+    def _part(self, loss: tasks.Loss) -> nn.Module:
+        return getattr(self.net, loss.params) if loss.params else self.net
+
+    def _update(self, name: str, optimizer, batch: Batch, with_norm: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Returns the mean loss, and the norm of its gradient where asked for."""
+        total = weight = 0.0
+        for micro in _split(batch, self.config.trainer.accumulate):
+            t, w = self.losses[name].fn(self.net, micro)
+            self.manual_backward(t)
+            total, weight = total + t.detach(), weight + w
+        grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        scale, norm, clip_norm = 1.0 / weight, None, self.config.optimizer.clip_norm
+        if with_norm or clip_norm:
+            norm = torch.nn.utils.get_total_norm(grads) * scale
+        if clip_norm:
+            scale = scale * (clip_norm / norm.clamp(min=clip_norm))
+        torch._foreach_mul_(grads, scale)
+        optimizer.step()
+        optimizer.zero_grad()
+        return total / weight, norm
+
+    def _log_metrics(self, split: str) -> None:
+        values = {name: value.float() for name, value in self.metrics.compute().items()}
+        self.metrics.reset()
+        self.log_dict({f"{split}/{name}": value for name, value in values.items()}, logger=False)
+
+
+def create_optimizer(part: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
+    """AdamW (Loshchilov and Hutter, 2019) with beta 2 = 0.999 and epsilon = 1e-8, or SGD with momentum and L2."""
+    decayed = [p for p in part.parameters() if p.ndim > 1]
+    others = [p for p in part.parameters() if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    if config.name == "adamw":
+        return torch.optim.AdamW(groups, config.learning_rate, (config.momentum, 0.999), 1e-8, fused=True)
+    return torch.optim.SGD(groups, config.learning_rate, config.momentum, fused=True)
+
+
+def seed_of(seed: int, step: int) -> int:
+    """A 64-bit seed for a step: (seed, step) mixed by two odd constants, so that neighbours share nothing."""
+    return (seed * 0x9E3779B97F4A7C15 + step * 0xD1B54A32D192ED03) % 2**63
+
+
+def _split(batch: Batch, count: int) -> list[Batch]:
+    """Micro-batches of the same size, in order."""
+    if count == 1:
+        return [batch]
+    pieces = {name: value.chunk(count) for name, value in batch.items()}
+    return [{name: piece[i] for name, piece in pieces.items()} for i in range(count)]
+
+
+def _list(value):
+    """Lightning gives one optimizer bare, several as a list."""
+    return value if isinstance(value, list) else [value]

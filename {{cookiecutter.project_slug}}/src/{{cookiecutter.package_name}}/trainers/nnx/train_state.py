@@ -1,0 +1,59 @@
+"""The state of training: one pytree, donated to each step."""
+
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx, struct
+
+from ...config import OptimizerConfig
+from ...task import Loss
+
+
+@struct.dataclass
+class TrainState:
+    """Everything that a step reads and writes.
+
+    Attributes:
+        step: int32, updates done.
+        params: the parameters that each loss moves, by the loss's name.
+        rest: all else that the model holds: running statistics, parameters that no loss moves.
+        opt_state: the optimizer's, by the loss's name.
+    """
+
+    step: jax.Array
+    params: dict[str, nnx.State]
+    rest: nnx.State
+    opt_state: dict[str, optax.OptState]
+
+
+def create_state(model: nnx.Module, losses: Mapping[str, Loss], optimizer: optax.GradientTransformation) -> TrainState:
+    params, rest = split(model, losses)
+    opt_state = {name: optimizer.init(part) for name, part in params.items()}
+    return TrainState(jnp.zeros((), jnp.int32), params, rest, opt_state)
+
+
+def split(model: nnx.Module, losses: Mapping[str, Loss]) -> tuple[dict[str, nnx.State], nnx.State]:
+    """(the parameters by loss, the rest)."""
+    _, *parts, rest = nnx.split(model, *(_filter(loss.params) for loss in losses.values()), ...)
+    return dict(zip(losses, parts, strict=True)), rest
+
+
+def create_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
+    """The direction of an update. The step multiplies it by the learning rate: optax's schedules round to float32.
+
+    AdamW (Loshchilov and Hutter, 2019) with beta 2 = 0.999 and epsilon = 1e-8, or SGD with momentum and L2.
+    """
+    decay = optax.add_decayed_weights(
+        config.weight_decay, mask=lambda params: jax.tree.map(lambda p: p.ndim > 1, params)
+    )
+    if config.name == "adamw":
+        return optax.chain(optax.scale_by_adam(b1=config.momentum, b2=0.999, eps=1e-8), decay)
+    return optax.chain(decay, optax.trace(config.momentum))
+
+
+def _filter(attribute: str) -> Callable | type:
+    if not attribute:
+        return nnx.Param
+    return nnx.All(nnx.Param, lambda path, _: path[0] == attribute)

@@ -1,0 +1,116 @@
+"""What both trainers do alike around their steps: count, log, show, validate, save, stop."""
+
+import contextlib
+import math
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ..data.sources import Batch
+from ..errors import RunError
+from ..run import Run
+from ..task import Task
+from .progress import Progress, peak_host_memory
+from .schedule import Plan
+
+
+class Session:
+    """One process's work on a run."""
+
+    def __init__(self, run: Run, task: Task, spec: Mapping, plan: Plan, began: float):
+        self.run, self.task, self.spec, self.plan = run, task, spec, plan
+        self.progress = Progress(plan, run.config.data.batch_size, run.record.step, run.record.seconds, began)
+        self.signal = 0
+        self.parameters = 0
+        self.pause = self.progress.pause
+        self.advance = self.progress.advance
+
+    @property
+    def step(self) -> int:
+        return self.progress.step
+
+    @property
+    def stopping(self) -> bool:
+        """After a signal, or out of patience: the run ends once this step's validation, log and checkpoint are done."""
+        return bool(self.signal) or self.run.out_of_patience
+
+    def say(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    def begin(self, parameters: Mapping[str, np.ndarray]) -> None:
+        """Takes the parameters by path, before the first step: their number and a table of them."""
+        self.parameters = sum(value.size for value in parameters.values())
+        if self.step == self.run.record.start:
+            rows = [f"| {path} | {' x '.join(map(str, v.shape))} | {v.size:,} |" for path, v in parameters.items()]
+            total = f"| total | | {self.parameters:,} |"
+            self.run.writer.text(
+                self.step, "parameters", "\n".join(["| path | shape | size |", "|---|---|---|", *rows, total])
+            )
+
+    @contextlib.contextmanager
+    def signals(self) -> Iterator[None]:
+        """SIGINT and SIGTERM end the run between two steps, with its state saved; a second SIGINT ends it at once."""
+
+        def note(number: int, frame) -> None:
+            if self.signal:
+                raise KeyboardInterrupt
+            self.signal = number
+
+        try:
+            before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        except ValueError:  # not in the main thread, as in some notebooks: there the caller handles signals
+            before = {}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def log(self, logs: Mapping[str, float], learning_rate: float, peak_device_memory: int) -> None:
+        """logs: `loss/<name>` of each loss, and `grad_norm`, of the step just done.
+
+        Raises:
+            RunError: where a loss is not finite.
+        """
+        losses = {name: value for name, value in logs.items() if name.startswith("loss/")}
+        values = {
+            "train/loss": sum(losses.values()),
+            **({f"train/{name}": value for name, value in losses.items()} if len(losses) > 1 else {}),
+            "train/learning_rate": learning_rate,
+            "train/grad_norm": logs["grad_norm"],
+            **self.progress.speed(),
+            "train/epoch": self.step / self.plan.steps_per_epoch,
+            "train/memory_bytes": peak_device_memory or peak_host_memory(),
+        }
+        self.run.log(self.step, values)
+        self.progress.show({"loss": values["train/loss"]})
+        if not math.isfinite(values["train/loss"]):
+            raise RunError(
+                f"train/loss is {values['train/loss']} at step {self.step}: lower optimizer.learning_rate or set"
+                f" optimizer.clip_norm;"
+                f" the last good state is {self.run.folder / 'checkpoints' / (self.run.record.last or '(none yet)')}"
+            )
+
+    def validated(self, metrics: Mapping[str, float]) -> bool:
+        """Logs the metrics of a validation. Returns whether the monitored one is the best so far: save it then."""
+        values = {f"val/{name}": value for name, value in sorted(metrics.items())}
+        self.run.log(self.step, values)
+        self.progress.line(values)
+        return self.run.validated(self.step, values, self.task.monitor, self.task.mode)
+
+    def histograms(self, parameters: Mapping[str, np.ndarray]) -> None:
+        for path, value in parameters.items():
+            self.run.writer.histogram(self.step, f"params/{path}", value)
+
+    def pictures(self, batch: Batch, outputs: Batch) -> None:
+        """Of the first validation batch, without its padding."""
+        mask = batch["mask"]
+        batch, outputs = ({name: np.asarray(value)[mask] for name, value in both.items()} for both in (batch, outputs))
+        for tag, pixels in self.task.pictures(batch, outputs, self.spec).items():
+            self.run.writer.image(self.step, tag, pixels)
+
+    def save(self, write: Callable[[Path], None], suffix: str = "") -> None:
+        self.run.save(self.step, self.progress.seconds, write, suffix)

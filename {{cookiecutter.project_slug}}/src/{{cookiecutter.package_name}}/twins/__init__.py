@@ -1,0 +1,1 @@
+"""What knows both frameworks: weights go from one twin to the other."""
