@@ -73,10 +73,5 @@ def learning_rate(step: int, optimizer: OptimizerConfig, schedule_steps: int) ->
 
 
 def schedule_steps(config: Config, plan: Plan) -> int:
-    """Where the schedule ends. Raises InputError where the warm-up would not."""
-    steps = config.optimizer.schedule_steps or plan.total_steps
-    if config.optimizer.warmup_steps > steps:
-        raise InputError(
-            f"optimizer.warmup_steps = {config.optimizer.warmup_steps}, but the schedule has {steps} steps: lower it"
-        )
-    return steps
+    """Where the schedule ends."""
+    return config.optimizer.schedule_steps or plan.total_steps

@@ -23,7 +23,7 @@ from ..errors import InputError, Stopped
 from ..run import Finished, Run, check_spec, read_record, read_spec, versions
 from . import check, frameworks
 from .progress import peak_host_memory
-from .schedule import Plan, schedule_steps
+from .schedule import Plan
 from .session import Session
 
 
@@ -47,7 +47,6 @@ def train(config: Config) -> Path:
         data = task.load(config.data)
         batches = TrainBatches(data.train, config.data.batch_size, config.seed, data.augment)
         plan = Plan.of(config, batches.steps_per_epoch, run.record.start)
-        schedule_steps(config, plan)
         framework = frameworks()[config.framework]
         engine = framework.engine()(config, task, data.spec)
         run.start(data.spec, framework.PACKAGES, engine.describe())

@@ -108,7 +108,7 @@ def leaf_name(part: torch.nn.Module, name: str) -> str:
 
 
 def predict_batch(trainer: L.Trainer, module: Module, batch: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
-    batch = trainer.strategy.batch_to_device(batch, module.device)
+    batch = trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch), module.device)
     with torch.no_grad(), trainer.precision_plugin.forward_context():
         return numpy(module.predict_step(batch))
 

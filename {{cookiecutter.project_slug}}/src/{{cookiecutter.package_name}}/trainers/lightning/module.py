@@ -44,22 +44,16 @@ class Module(L.LightningModule):
 
     def on_train_start(self) -> None:
         """The config rules, also over the hyper-parameters that a checkpoint of another run has brought along."""
-        config, step = self.config.optimizer, self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
-        rate = learning_rate(step, config, schedule_steps(self.config, self.plan))
-        for loss, optimizer, scheduler in zip(
-            self.losses.values(), self.trainer.optimizers, _list(self.lr_schedulers()), strict=True
-        ):
-            scheduler.base_lrs = [config.learning_rate] * len(scheduler.base_lrs)
-            for group, fresh in zip(
-                optimizer.param_groups, create_optimizer(self._part(loss), config).param_groups, strict=True
-            ):
-                group.update({**fresh, "params": group["params"], "initial_lr": config.learning_rate, "lr": rate})
+        rate = learning_rate(self.step, self.config.optimizer, schedule_steps(self.config, self.plan))
+        for loss, optimizer in zip(self.losses.values(), self.trainer.optimizers, strict=True):
+            fresh = create_optimizer(self._part(loss), self.config.optimizer).param_groups
+            for group, wanted in zip(optimizer.param_groups, fresh, strict=True):
+                group.update({**wanted, "params": group["params"], "lr": rate})
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """One update for each loss, in order, each over all micro-batches."""
-        torch.manual_seed(
-            seed_of(self.config.seed, self.step)
-        )  # dropout: a function of (seed, step), so no checkpoint holds its state
+        # Dropout is a function of (seed, step), so no checkpoint has to hold a generator's state.
+        torch.manual_seed(seed_of(self.config.seed, self.step))
         logging = self.plan.logs(self.step)
         logs, square_norm = {}, 0.0
         for name, optimizer, scheduler in zip(
@@ -99,9 +93,7 @@ class Module(L.LightningModule):
         optimizers, schedulers = [], []
         for loss in self.losses.values():
             optimizer = create_optimizer(self._part(loss), config)
-            rates = torch.optim.lr_scheduler.LambdaLR(
-                optimizer, lambda step: learning_rate(step, config, end) / config.learning_rate
-            )
+            rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate(step, config, end))
             optimizers.append(optimizer)
             schedulers.append({"scheduler": rates, "interval": "step"})
         return optimizers, schedulers
@@ -134,13 +126,16 @@ class Module(L.LightningModule):
 
 
 def create_optimizer(part: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov and Hutter, 2019) with beta 2 = 0.999 and epsilon = 1e-8, or SGD with momentum and L2."""
+    """AdamW (Loshchilov and Hutter, 2019) with beta 2 = 0.999 and epsilon = 1e-8, or SGD with momentum and L2.
+
+    Its learning rate is 1: LambdaLR multiplies it by the schedule's, which is then exactly that.
+    """
     decayed = [p for p in part.parameters() if p.ndim > 1]
     others = [p for p in part.parameters() if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
     if config.name == "adamw":
-        return torch.optim.AdamW(groups, config.learning_rate, (config.momentum, 0.999), 1e-8, fused=True)
-    return torch.optim.SGD(groups, config.learning_rate, config.momentum, fused=True)
+        return torch.optim.AdamW(groups, 1.0, (config.momentum, 0.999), 1e-8, fused=True)
+    return torch.optim.SGD(groups, 1.0, config.momentum, fused=True)
 
 
 def seed_of(seed: int, step: int) -> int:

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from . import devices
 from .callbacks import Interrupted, SessionCallback, SessionLogger, numpy, peak_memory
 from .data import DataModule, tensors
 from .module import Module
+
+# Lightning 2.6.6 asks torch >= 2.12 for a tree in a way that torch is about to drop: not ours, and not the reader's.
+warnings.filterwarnings("ignore", r".*treespec, LeafSpec", FutureWarning)
 
 PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed", "float64": "64-true"}
 
@@ -92,6 +96,8 @@ class Engine:
         """The module with its initial weights, or with those of a checkpoint."""
         torch.manual_seed(self.config.seed)
         module = Module(to_dict(self.config), self.spec, plan)
+        if self.config.accelerator.precision == "float64":
+            module.double()  # Lightning would do so after it has restored weights, rounded to float32
         if checkpoint is not None:
             module.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"])
         return module

@@ -37,7 +37,7 @@ def make_train_step(twin: ModuleType, config: Config, graphdef: nnx.GraphDef, op
         logs, square_norm = {}, 0.0
         for i, name in enumerate(losses):
             grads, mean, rest = gradients(name, state, batch, jax.random.fold_in(key, i))
-            norm = optax.global_norm(grads)
+            norm = optax.tree.norm(grads)
             if clip_norm:
                 scale = clip_norm / jnp.maximum(norm, clip_norm)
                 grads = jax.tree.map(lambda g, scale=scale: g * scale, grads)

@@ -1,0 +1,51 @@
+"""What the tests share: a folder of their own to run in, the commands, and the project's frameworks."""
+
+import contextlib
+import io
+import sys
+from dataclasses import dataclass
+from unittest import mock
+
+import pytest
+
+from {{cookiecutter.package_name}}.cli import main
+from {{cookiecutter.package_name}}.trainers import frameworks
+
+FRAMEWORKS = list(frameworks())
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended: its exit code, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """An empty folder to stand in, so that `runs/` and `data/` land there."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session", params=FRAMEWORKS)
+def framework(request):
+    """The test once for each framework of the project, by its name."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def cli():
+    """`cli(*words)` runs a command in this process."""
+
+    def run(*words):
+        # Not capsys: that serves one test only, and some runs serve a whole file.
+        out, err = io.StringIO(), io.StringIO()
+        argv = ["train.py", *map(str, words)]
+        with mock.patch.object(sys, "argv", argv), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = main()
+        return Outcome(code, out.getvalue(), err.getvalue())
+
+    return run

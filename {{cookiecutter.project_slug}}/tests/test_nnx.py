@@ -1,0 +1,87 @@
+"""What a JAX user expects of this half."""
+
+import jax
+import numpy as np
+import pytest
+
+from {{cookiecutter.package_name}} import task as tasks
+from {{cookiecutter.package_name}} import trainers
+from {{cookiecutter.package_name}}.data.batches import TrainBatches
+from {{cookiecutter.package_name}}.run import read_record
+from {{cookiecutter.package_name}}.trainers import session, workflow
+from {{cookiecutter.package_name}}.trainers.nnx.loop import Engine
+
+SMALL = ("--framework=nnx", "--model.name=mlp", "--model.hidden=16", "--data.batch_size=128", "--accelerator=cpu")
+
+
+def config(*options):
+    return trainers.load_config("image_classification", [*SMALL, *options])
+
+
+def engine(settings):
+    task = tasks.find(settings.task)
+    data = task.load(settings.data)
+    return Engine(settings, task, data.spec), TrainBatches(data.train, settings.data.batch_size, settings.seed, data.augment)
+
+
+def last_state(settings, folder):
+    return engine(settings)[0].restore(folder / "checkpoints" / read_record(folder).last)
+
+
+def run_steps(settings, dispatches, steps_per_dispatch):
+    """The state and the last step's logs after some dispatches."""
+    made, batches = engine(settings)
+    state, rates = made.init(), np.full(100, 0.01)
+    for i in range(dispatches):
+        state, logs = made.train_step(state, batches.stack(i * steps_per_dispatch, steps_per_dispatch), rates)
+    return made, state, logs
+
+
+def test_the_step_is_compiled_once():
+    made, _, _ = run_steps(config("--model.dropout=0.3", "--data.shift=1"), 5, 1)
+    assert made.train_step._cache_size() == 1
+
+
+def test_the_state_is_donated():
+    made, batches = engine(config())
+    state = made.init()
+    before = jax.tree.leaves(state.params)
+    made.train_step(state, batches.stack(0, 1), np.full(100, 0.01))
+    assert all(array.is_deleted() for array in before)
+
+
+def test_several_steps_in_one_dispatch_are_the_same_steps():
+    settings = config("--model.dropout=0.3", "--data.shift=1", "--accelerator.precision=float64", "--trainer.accumulate=2")
+    _, one_by_one, logs = run_steps(settings, 6, 1)
+    _, together, logs_together = run_steps(settings, 2, 3)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12), one_by_one.params, together.params)
+    np.testing.assert_allclose(logs["loss/loss"], logs_together["loss/loss"], rtol=1e-12)
+    assert int(one_by_one.step) == int(together.step) == 6
+
+
+def test_a_dispatch_crosses_no_event(project):
+    options = ("--nnx.steps_per_call=4", "--trainer.max_steps=22", "--trainer.log_every=5", "--trainer.val_every=7")
+    folder = workflow.train(config(*options, "--trainer.epochs=0"))
+    rows = [line for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    logged = [row for row in rows if "train/loss" in row]
+    assert [int(row.split(",")[0].split(":")[1]) for row in logged] == [5, 10, 15, 20, 22]
+
+
+def test_an_interrupted_run_ends_with_the_same_bits(project, monkeypatch):
+    options = ("--trainer.epochs=2", "--trainer.checkpoint_every=3", "--model.dropout=0.3", "--data.shift=1")
+    settings = config(*options, "--name=whole")
+    whole = last_state(settings, workflow.train(settings))
+    advance = session.Progress.advance
+
+    def interrupt(self, steps):
+        advance(self, steps)
+        if self.step == 8:
+            raise KeyboardInterrupt
+
+    settings = config(*options, "--name=cut")
+    with monkeypatch.context() as patch:
+        patch.setattr(session.Progress, "advance", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            workflow.train(settings)
+    again = last_state(settings, workflow.train(settings))
+    jax.tree.map(np.testing.assert_array_equal, whole, again)
