@@ -15,6 +15,8 @@ import sys
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+CACHES = {"__pycache__", ".ruff_cache", ".pytest_cache"}
+
 
 def chosen_frameworks(answers):
     return list(answers["_frameworks"]) if answers["framework"] == "both" else [answers["framework"]]
@@ -67,7 +69,7 @@ def kept(answers, paths):
     patterns, result = list(unwanted(answers)), {}
     left_out = set(answers["_tasks"]) - set(chosen_tasks(answers))
     for path in paths:
-        if "__pycache__" in path.split("/"):  # of a template that was run where it stands
+        if CACHES & set(path.split("/")):  # of a template that was run or linted where it stands
             continue
         if any(matches(path, pattern) for pattern in patterns):
             continue

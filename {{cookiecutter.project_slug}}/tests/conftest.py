@@ -30,7 +30,7 @@ def project(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture(scope="session", params=FRAMEWORKS)
+@pytest.fixture(scope="module", params=FRAMEWORKS)  # not "session": pytest would go back and forth between files
 def framework(request):
     """The test once for each framework of the project, by its name."""
     return request.param

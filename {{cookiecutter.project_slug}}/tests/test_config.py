@@ -19,6 +19,7 @@ from {{cookiecutter.package_name}}.errors import InputError
 from {{cookiecutter.package_name}}.trainers import frameworks, load_config
 
 FOLDER = Path(__file__).parents[1] / "configs"
+TASK_NAME = yaml.safe_load((FOLDER / "project.yaml").read_text(encoding="utf-8"))["task"]
 PRESETS = sorted(
     file.relative_to(FOLDER).with_suffix("").as_posix()
     for file in FOLDER.glob("*/*.yaml")
@@ -39,14 +40,12 @@ def test_every_accelerator_is_a_config(name):
 
 
 def test_the_task_alone_means_its_default_preset():
-    task = PRESETS[0].partition("/")[0]
-    default, named = load_config(task), load_config(f"{task}/default")
+    default, named = load_config(TASK_NAME), load_config(f"{TASK_NAME}/default")
     assert {**to_dict(named), "preset": ""} == to_dict(default)
 
 
 def test_without_a_task_it_is_the_projects_first():
-    first = yaml.safe_load((FOLDER / "project.yaml").read_text(encoding="utf-8"))["task"]
-    assert load_config().task == first
+    assert load_config().task == TASK_NAME
 
 
 # Layers, of a task made for it.
@@ -103,9 +102,7 @@ def write(project):
 def load(*options, target="", saved=None):
     sections = {"one": Section, "two": Section}
     find = {"toys": TASK, "": TASK}.__getitem__
-    return configs.load(
-        target, options, configs=Path("configs"), find_task=find, frameworks=sections, saved=saved
-    )
+    return configs.load(target, options, configs=Path("configs"), find_task=find, frameworks=sections, saved=saved)
 
 
 def refused(*options, **kwargs):
@@ -262,7 +259,7 @@ def test_a_text_is_taken_as_it_stands(write, name):
 
 @pytest.mark.parametrize("preset", ["", *PRESETS])
 def test_what_print_config_prints_is_the_same_config(cli, project, framework, preset):
-    options = ["--framework", framework, "--seed", "3", "--trainer.max_steps", "7", "--accelerator", "cpu", "--name=001"]
+    options = ["--framework", framework, "--seed=3", "--trainer.max_steps=7", "--accelerator=cpu", "--name=001"]
     printed = cli("train", *[preset] * bool(preset), *options, "--print_config").out
     Path("printed.yaml").write_text(printed, encoding="utf-8")
     assert cli("train", *[preset] * bool(preset), "--config", "printed.yaml", "--print_config").out == printed
@@ -289,10 +286,8 @@ def test_help_lists_every_key(cli, preset):
 
 
 def test_help_shows_the_values_of_the_preset(cli):
-    batch_size = load_config(PRESETS[-1]).data.batch_size
-    [line] = [line for line in cli("train", PRESETS[-1], "--help").out.splitlines() if "--data.batch_size" in line]
-    text = " ".join(cli("train", PRESETS[-1], "--help").out.partition(line)[2].split()[:40])
-    assert f"default: {batch_size}" in line + text
+    option = cli("train", PRESETS[-1], "--help").out.partition("--optimizer.learning_rate")[2].partition("--")[0]
+    assert f"default: {load_config(PRESETS[-1]).optimizer.learning_rate}" in " ".join(option.split())
 
 
 def test_help_names_the_commands(cli):
@@ -303,7 +298,7 @@ def test_help_names_the_commands(cli):
 
 def imported_by(*words):
     """The packages of frameworks, and tensorboard, that a command has imported when it ends."""
-    program = f"import sys; sys.argv[1:] = {list(words)!r}; import {commands.__name__} as c; c.main(); print(*sys.modules)"
+    program = f"import sys, {commands.__name__} as cli; sys.argv[1:] = {list(words)!r}; cli.main(); print(*sys.modules)"
     source = str(Path(commands.__file__).parents[1])
     path = os.pathsep.join([source, os.environ.get("PYTHONPATH", "")])
     command = [sys.executable, "-c", program]
@@ -376,17 +371,17 @@ OPTIONS = {
     "a framework that is none": (["--framework", "caffe"], ["--framework caffe:", *frameworks()]),
     "a model that is none": (["--model.name", "zzz"], ["--model.name zzz:", "choose from"]),
     "a dataset that is none": (["--data.name", "zzz"], ["--data.name zzz:", "choose from"]),
-    "a task that is misspelt": ([PRESETS[0].partition("/")[0][:-1]], [f"did you mean '{PRESETS[0].partition('/')[0]}'?"]),
-    "a task that is none": (["zzz"], ["'zzz'", "choose from", PRESETS[0].partition("/")[0]]),
-    "a preset that is misspelt": ([f"{PRESETS[0]}s"], [f"did you mean '{PRESETS[0].partition('/')[2]}'?"]),
-    "a preset that is none": ([PRESETS[0].replace("default", "zzz")], ["'zzz'", "choose from", "default"]),
-    "a preset outside its folder": ([f"{PRESETS[0].partition('/')[0]}/../accelerator/cpu"], ["accelerator/cpu"]),
+    "a task that is misspelt": ([TASK_NAME[:-1]], [f"did you mean '{TASK_NAME}'?"]),
+    "a task that is none": (["zzz"], ["'zzz'", "choose from", TASK_NAME]),
+    "a preset that is misspelt": ([f"{TASK_NAME}/defaults"], ["'defaults'", "did you mean 'default'?"]),
+    "a preset that is none": ([f"{TASK_NAME}/zzz"], ["'zzz'", "choose from", "default"]),
+    "a preset outside its folder": ([f"{TASK_NAME}/../{TASK_NAME}/default"], [f"../{TASK_NAME}/default"]),
     "an accelerator that is misspelt": (["--accelerator", "cpuu"], ["'cpuu'", "did you mean 'cpu'?"]),
     "an accelerator that is none": (["--accelerator", "zzz"], ["'zzz'", *ACCELERATORS]),
     "an accelerator's file that is missing": (["--accelerator", "none.yaml"], ["none.yaml"]),
     "a config's file that is missing": (["--config", "none.yaml"], ["none.yaml", "No such file"]),
-    "a task that does not come first": (["--seed", "1", PRESETS[0]], [repr(PRESETS[0]), "comes first"]),
-    "a second word": ([PRESETS[0], "again"], ["'again'", "--KEY VALUE"]),
+    "a task that does not come first": (["--seed", "1", TASK_NAME], [f"'{TASK_NAME}'", "comes first"]),
+    "a second word": ([TASK_NAME, "again"], ["'again'", "--KEY VALUE"]),
     "a short option": (["-s", "3"], ["'-s'", "--KEY VALUE"]),
     "a run to resume that is none": (["--resume", "runs/none"], ["runs/none", "no run"]),
     "a name that is a path": (["--name", "a/b"], ["--name a/b"]),
@@ -415,7 +410,6 @@ YAML = {
     "a key without a value": ("seed:", ["seed", "a whole number >= 0"]),
     "a list for a number": ("trainer: {epochs: [3]}", ["trainer.epochs = [3]", "a whole number >= 0"]),
     "keys for a number": ("seed: {a: 1}", ["'seed.a'", "did you mean 'seed'?"]),
-    "no keys for a number": ("trainer: {epochs: {}}", ["trainer.epochs"]),
     "a number for a section": ("trainer: 3", ["'trainer'", "'trainer."]),
     "a number for the accelerator": ("accelerator: 3", ["accelerator", "3", "cpu"]),
     "an accelerator that is misspelt": ("accelerator: cpuu", ["'cpuu'", "did you mean 'cpu'?"]),

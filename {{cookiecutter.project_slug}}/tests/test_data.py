@@ -96,8 +96,8 @@ def test_an_augmentation_depends_on_the_seed():
 
 
 def test_an_augmentation_differs_from_step_to_step():
-    batches = TrainBatches(NUMBERS, 10, 0, jitter)
-    assert not np.array_equal(batches[0]["x"] % 1, batches[1]["x"] % 1)
+    batches = TrainBatches(NUMBERS, 2, 0, jitter)
+    assert len({tuple(batches[step]["x"] % 1) for step in range(10)}) == 10
 
 
 def test_an_augmentation_does_not_change_the_order():
@@ -343,7 +343,7 @@ def test_a_whole_gzip_file_is_read(tmp_path):
 
 @pytest.mark.parametrize(
     "damage",
-    [lambda whole: whole[:-9], lambda whole: whole[:4], lambda whole: whole[:-6] + b"XX" + whole[-4:], lambda whole: b"a"],
+    [lambda gz: gz[:-9], lambda gz: gz[:4], lambda gz: gz[:-6] + b"XX" + gz[-4:], lambda gz: b"a"],
     ids=["cut short", "no more than its head", "another checksum", "no gzip"],
 )
 def test_a_damaged_gzip_file_is_refused(tmp_path, damage):

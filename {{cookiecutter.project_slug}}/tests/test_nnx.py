@@ -33,7 +33,7 @@ def run_steps(settings, dispatches, steps_per_dispatch):
     made, batches = engine(settings)
     state, rates = made.init(), np.full(100, 0.01)
     for i in range(dispatches):
-        state, logs = made.train_step(state, batches.stack(i * steps_per_dispatch, steps_per_dispatch), rates)
+        state, logs = made.train_step(state, batches.stack(i * steps_per_dispatch, steps_per_dispatch), rates, True)
     return made, state, logs
 
 
@@ -46,7 +46,7 @@ def test_the_state_is_donated():
     made, batches = engine(config())
     state = made.init()
     before = jax.tree.leaves(state.params)
-    made.train_step(state, batches.stack(0, 1), np.full(100, 0.01))
+    made.train_step(state, batches.stack(0, 1), np.full(100, 0.01), True)
     assert all(array.is_deleted() for array in before)
 
 

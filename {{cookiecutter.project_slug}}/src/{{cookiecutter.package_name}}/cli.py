@@ -55,13 +55,24 @@ def train(words: list[str]) -> int:
         print(trainers.help_text(target, "train.py"), end="")
         return 0
     options = [word for word in words if word != "--print_config"]
-    config = trainers.load_config(target, options)
+    config = trainers.load_config(target, options, saved=None if target else _parent(options))
     if options != words:
         print(yaml.safe_dump(to_dict(config), sort_keys=False), end="")
         return 0
     if config.framework == "both":
         return _train_both(config, [target] * bool(target) + options)
     return _train_one(config)
+
+
+def _parent(options: list[str]) -> dict | None:
+    """The config of the run that `--resume PATH` names: without TASK it is taken over, but for the name."""
+    from .run import read_config
+
+    words = [part for option in options for part in option.split("=", 1)]
+    paths = [path for key, path in zip(words, words[1:], strict=False) if key == "--resume"]
+    if not paths or paths[-1] in ("auto", "never"):
+        return None
+    return {**read_config(Path(paths[-1])), "name": ""}
 
 
 def _train_one(config: Config) -> int:

@@ -16,13 +16,15 @@ from typing import Any, Literal
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
-from jsonargparse.typing import NonNegativeInt, PositiveInt, restricted_number_type
+from jsonargparse.typing import NonNegativeInt, PositiveInt, restricted_number_type, restricted_string_type
 
 from .errors import InputError
 
 NonNegativeFloat = restricted_number_type("FiniteNonNegative", float, [(">=", 0), ("<", math.inf)])
 PositiveFloat = restricted_number_type("FinitePositive", float, [(">", 0), ("<", math.inf)])
 Probability = restricted_number_type("Probability", float, [(">=", 0), ("<", 1)])
+Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**32)])
+FolderName = restricted_string_type("FolderName", r"^(?!\.+$)[^/\\\n]*$")
 EXPECTED = {
     bool: "true or false",
     int: "a whole number",
@@ -32,6 +34,8 @@ EXPECTED = {
     NonNegativeFloat: "a number >= 0",
     PositiveFloat: "a number > 0",
     Probability: "a number >= 0 and < 1",
+    Seed: "a whole number >= 0 and < 2**32",
+    FolderName: "text that can name a folder",
 }
 
 
@@ -112,9 +116,9 @@ class Config:
     accelerator: AcceleratorConfig
     frameworks: Mapping[str, Any]
     framework: str = option("", "the framework that trains")
-    name: str = option("", "name of the run; without one: go on with an unfinished run, else number a new one")
+    name: FolderName = option("", "name of the run; without one: go on with an unfinished run, else number a new one")
     run_dir: str = option("runs", "folder of the runs")
-    seed: NonNegativeInt = option(0, "of weights, order, augmentation and dropout")
+    seed: Seed = option(0, "of weights, order, augmentation and dropout")
     resume: str = option(
         "auto", "auto: go on with the newest unfinished run of this config; never; or the PATH of a run to start from"
     )
@@ -209,19 +213,26 @@ def _layers(target, options, configs, find_task, saved) -> tuple[Any, str, list[
     weakest = _Layer("config.yaml", flatten(saved)) if saved else _read(configs / "project.yaml", configs)
     layers = [weakest, *(_read(Path(file), configs) for file in files)]
     named = [(layer.source, layer.values.pop("task", ""), layer.values.pop("preset", "")) for layer in layers]
-    chosen = [f"{task}/{preset}" for _, task, preset in named if task]
-    task_name, _, preset = (target or (chosen[-1] if chosen else "")).strip("/").partition("/")
-    for source, name, _ in named[1:]:
-        if name not in ("", task_name):
-            raise InputError(f"{source}: task = {name!r}, but the command says {task_name!r}")
-    task = find_task(task_name)
+    where, chosen = "", target.strip("/")
+    for source, task_name, preset in named:
+        if target and source != weakest.source and task_name not in ("", chosen.partition("/")[0]):
+            raise InputError(f"{source}: task = {task_name!r}, but the command says {chosen!r}")
+        if not target and (task_name or preset):
+            where, chosen = f"{source}: ", f"{task_name or chosen.partition('/')[0]}/{preset}"
+    task_name, _, preset = chosen.partition("/")
+    try:
+        task = find_task(task_name)
+    except InputError as error:
+        raise InputError(f"{where}{error}") from error
     if not saved:
         file = configs / task.name / f"{preset or 'default'}.yaml"
-        if not file.is_file():
+        if (preset or "default") not in _presets(configs, task.name):
             raise InputError(
                 f"no preset {preset or 'default'!r} of {task.name}: {closest(preset, _presets(configs, task.name))}"
             )
         layers.insert(1, _read(file, configs))
+    names = {"model.name": next(iter(task.models)), "data.name": next(iter(task.datasets))}
+    layers.insert(0, _Layer("defaults", names))
     for accelerator in accelerators:
         layers.append(_Layer(f"--accelerator {accelerator}", _accelerator(accelerator, configs)))
     layers.append(_Layer("", overrides))
@@ -254,16 +265,16 @@ def _split(options: Sequence[str]) -> tuple[list[str], list[str], dict[str, str]
 
 def _read(file: Path, configs: Path) -> _Layer:
     values = flatten(_yaml(file))
-    if isinstance(values.get("accelerator"), str):
-        values = _accelerator(values.pop("accelerator"), configs) | values
+    if "accelerator" in values:
+        values = _accelerator(str(values.pop("accelerator")), configs, f"{_shown(file)}: ") | values
     return _Layer(_shown(file), values)
 
 
-def _accelerator(name: str, configs: Path) -> dict[str, Any]:
+def _accelerator(name: str, configs: Path, where: str = "") -> dict[str, Any]:
     file = Path(name) if name.endswith((".yaml", ".yml")) else configs / "accelerator" / f"{name}.yaml"
     if not file.is_file():
         raise InputError(
-            f"no accelerator {name!r}: {closest(name, _presets(configs, 'accelerator'))}, or give a YAML file"
+            f"{where}no accelerator {name!r}: {closest(name, _presets(configs, 'accelerator'))}, or give a YAML file"
         )
     return flatten(_yaml(file), "accelerator.")
 
@@ -378,7 +389,7 @@ def _parse(parser: ArgumentParser, key: str, value: Any) -> Any:
     value = parser.parse_object({key: value}, defaults=False)[key]
     # A plain number, which YAML can write, in place of the restricted type's own.
     return next(
-        (base(value) for base in (int, float) if isinstance(value, base) and not isinstance(value, bool)), value
+        (base(value) for base in (int, float, str) if isinstance(value, base) and not isinstance(value, bool)), value
     )
 
 
@@ -394,9 +405,9 @@ def _wrong(layer: _Layer, key: str, what: str) -> InputError:
 
 
 def _unknown(layer: _Layer, key: str, leaves: Mapping[str, _Leaf]) -> InputError:
-    near = difflib.get_close_matches(key, [*leaves, "config", "accelerator"], 1, 0.6)
     # The right name in the wrong section (or without one) is the commonest mistake.
-    near = near or [leaf for leaf in leaves if leaf.rpartition(".")[2] == key.rpartition(".")[2]]
+    near = [leaf for leaf in leaves if leaf.rpartition(".")[2] == key.rpartition(".")[2]]
+    near = near or difflib.get_close_matches(key, [*leaves, "config", "accelerator"], 1, 0.6)
     hint = f"did you mean {near[0]!r}?" if near else "see --help for the keys"
     return InputError(
         f"{layer.source}: unknown key {key!r}: {hint}" if layer.source else f"unknown option --{key}: {hint}"

@@ -155,7 +155,7 @@ class Run:
 
     def _start(self, spec: Mapping[str, Any], packages: Iterable[str], devices: str) -> None:
         if self._lock is None:
-            self.folder.mkdir(parents=True, exist_ok=bool(self.config.name))
+            self._make_folder()
             self._lock = _lock(self.folder)
             (self.folder / "fitted").mkdir(exist_ok=True)
             (self.folder / "checkpoints").mkdir(exist_ok=True)
@@ -173,6 +173,15 @@ class Run:
             self.writer.hparams(self._hparams(), self.id)
             table = "\n".join(f"| {key} | {value} |" for key, value in flatten(to_dict(self.config)).items())
             self.writer.text(0, "config", f"| key | value |\n|---|---|\n{table}")
+
+    def _make_folder(self) -> None:
+        while True:
+            try:
+                return self.folder.mkdir(parents=True, exist_ok=bool(self.config.name))
+            except FileExistsError:  # a command that started at the same moment has taken this number
+                if self.config.name:
+                    raise
+                self.folder = self.folder.with_name(f"{int(self.folder.name) + 1:03d}")
 
     @property
     def id(self) -> str:

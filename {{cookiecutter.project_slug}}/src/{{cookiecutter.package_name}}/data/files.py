@@ -62,6 +62,8 @@ def fetch(file: Remote, folder: Path) -> None:
             _check(path, file.md5, f"{file.url}: what came")
             os.replace(path, folder / file.name)
     except urllib.error.URLError as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
         raise InputError(f"{file.url}: {error.reason}: fetch {file.name} elsewhere and put it into {folder}") from error
     except OSError as error:
         raise InputError(f"{folder / file.name}: {error.strerror or error}") from error

@@ -20,7 +20,10 @@ class Progress:
         self._began, self._earlier = began, seconds
         self._start, self._clock, self._paused = start, time.perf_counter(), 0.0
         self._mark, self._mark_step = self._clock, start
-        self._first: tuple[int, float] | None = None
+        self._first: tuple[int, float] | None = (
+            None  # (step, training time) after the first dispatch, and at the last log
+        )
+        self._last = (start, 0.0)
         self._bar = tqdm(
             total=plan.total_steps, initial=start, unit="step", disable=not sys.stderr.isatty(), dynamic_ncols=True
         )
@@ -46,6 +49,7 @@ class Progress:
         now = time.perf_counter()
         rate = (self.step - self._mark_step) / max(now - self._mark, 1e-9)
         self._mark, self._mark_step = now, self.step
+        self._last = (self.step, self._training_time(now))
         return {"train/steps_per_second": rate, "train/examples_per_second": rate * self.batch_size}
 
     def show(self, values: Mapping[str, float]) -> None:
@@ -65,11 +69,11 @@ class Progress:
 
     @property
     def steps_per_second(self) -> float:
-        """Of this process, without its first dispatch, which compiles."""
-        if self._first is None or self.step == self._first[0]:
+        """Of this process, from its first dispatch, which compiles, to its last log entry."""
+        if self._first is None or self._last[0] <= self._first[0]:
             return 0.0
-        step, seconds = self._first
-        return (self.step - step) / (self._training_time(time.perf_counter()) - seconds)
+        (first_step, began), (last_step, ended) = self._first, self._last
+        return (last_step - first_step) / (ended - began)
 
     def close(self) -> None:
         self._bar.close()

@@ -104,5 +104,10 @@ def _mnist(config: MnistConfig) -> tuple[Arrays, Arrays, list[str]]:
             raise InputError(f"{image_path} has {len(images)} images, but {label_path} has {len(labels)} labels")
         if len(labels) and labels.max() > 9:
             raise InputError(f"{label_path} has label {labels.max()}: MNIST has the digits 0 to 9")
+        if not len(images):
+            raise InputError(f"{image_path} has no images")
+        if splits and images.shape[1:] != splits[0].arrays["image"].shape[1:]:
+            sizes = (" x ".join(map(str, s.shape[1:3])) for s in (images, splits[0].arrays["image"]))
+            raise InputError(f"{image_path} has images of {next(sizes)} pixels, but {paths[0]} of {next(sizes)}")
         splits.append(Arrays(image=images, label=labels))
     return splits[0], splits[1], [str(digit) for digit in range(10)]

@@ -53,24 +53,24 @@ class Module(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """One update for each loss, in order, each over all micro-batches."""
         # Dropout is a function of (seed, step), so no checkpoint has to hold a generator's state.
-        torch.manual_seed(seed_of(self.config.seed, self.step))
+        seed(self.device, seed_of(self.config.seed, self.step))
+        self.logs = logs = {}
+        several, square_norm = len(self.losses) > 1, 0.0
         logging = self.plan.logs(self.step)
-        logs, square_norm = {}, 0.0
-        for name, optimizer, scheduler in zip(
-            self.losses, _list(self.optimizers()), _list(self.lr_schedulers()), strict=True
-        ):
-            if len(self.losses) > 1:
+        optimizers, schedulers = _list(self.optimizers()), _list(self.lr_schedulers())
+        for name, optimizer, scheduler in zip(self.losses, optimizers, schedulers, strict=True):
+            if several:
                 self.toggle_optimizer(optimizer)
-            mean, norm = self._update(name, optimizer, batch, with_norm=logging)
+            total, weight, norm = self._update(name, optimizer, batch, with_norm=logging)
             scheduler.step()
-            if len(self.losses) > 1:
+            if several:
                 self.untoggle_optimizer(optimizer)
             if logging:
-                logs[f"loss/{name}"] = mean.item()
+                logs[f"loss/{name}"] = (total / weight).item()
                 square_norm += norm.item() ** 2
-        self.logs = {**logs, "grad_norm": square_norm**0.5} if logging else {}
         if logging:
-            self.log_dict({f"train/{name}": value for name, value in self.logs.items()}, logger=False)
+            logs["grad_norm"] = square_norm**0.5
+            self.log_dict({f"train/{name}": value for name, value in logs.items()}, logger=False)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self.twin.eval_step(self.net, batch, self.metrics)
@@ -101,13 +101,15 @@ class Module(L.LightningModule):
     def _part(self, loss: tasks.Loss) -> nn.Module:
         return getattr(self.net, loss.params) if loss.params else self.net
 
-    def _update(self, name: str, optimizer, batch: Batch, with_norm: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Returns the mean loss, and the norm of its gradient where asked for."""
-        total = weight = 0.0
+    def _update(
+        self, name: str, optimizer, batch: Batch, with_norm: bool
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """Returns the loss's sum and weight, and the norm of its mean's gradient where that is asked for."""
+        total = weight = 0
         for micro in _split(batch, self.config.trainer.accumulate):
-            t, w = self.losses[name].fn(self.net, micro)
-            self.manual_backward(t)
-            total, weight = total + t.detach(), weight + w
+            loss, w = self.losses[name].fn(self.net, micro)
+            self.manual_backward(loss)
+            total, weight = total + loss.detach(), weight + w
         grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         scale, norm, clip_norm = 1.0 / weight, None, self.config.optimizer.clip_norm
         if with_norm or clip_norm:
@@ -117,7 +119,7 @@ class Module(L.LightningModule):
         torch._foreach_mul_(grads, scale)
         optimizer.step()
         optimizer.zero_grad()
-        return total / weight, norm
+        return total, weight, norm
 
     def _log_metrics(self, split: str) -> None:
         values = {name: value.float() for name, value in self.metrics.compute().items()}
@@ -130,12 +132,20 @@ def create_optimizer(part: nn.Module, config: OptimizerConfig) -> torch.optim.Op
 
     Its learning rate is 1: LambdaLR multiplies it by the schedule's, which is then exactly that.
     """
-    decayed = [p for p in part.parameters() if p.ndim > 1]
-    others = [p for p in part.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    parameters = list(part.parameters())
+    groups = [{"params": parameters, "weight_decay": 0.0}]
+    if config.weight_decay:
+        decayed, others = ([p for p in parameters if (p.ndim > 1) is wanted] for wanted in (True, False))
+        groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
     if config.name == "adamw":
         return torch.optim.AdamW(groups, 1.0, (config.momentum, 0.999), 1e-8, fused=True)
     return torch.optim.SGD(groups, 1.0, config.momentum, fused=True)
+
+
+def seed(device: torch.device, value: int) -> None:
+    """Seeds the generator that dropout draws from; torch.manual_seed seeds every kind of device, in a millisecond."""
+    generator = torch.cuda.default_generators[device.index] if device.type == "cuda" else torch.default_generator
+    generator.manual_seed(value)
 
 
 def seed_of(seed: int, step: int) -> int:

@@ -59,7 +59,7 @@ class Engine:
             steps = self.config.frameworks["nnx"].steps_per_call
             if steps > plan.until_event(step):
                 steps = 1
-            state, logs = self.train_step(state, batches.stack(step, steps), table)
+            state, logs = self.train_step(state, batches.stack(step, steps), table, plan.logs(step + steps))
             step += steps
             session.advance(steps)
             if plan.logs(step):

@@ -1,0 +1,90 @@
+"""Steps a second of both trainers with everything on, each in pairs beside a bare loop: the table in the README.
+
+    make bench                       every pair
+    make bench ARGS="--pairs 1"      quicker, and rougher
+
+A pair is two processes, one after the other: the bare loop (bare.py), and `train.py` with its logging, events, histograms,
+pictures, progress and checkpoints. The figure is the median of the pairs' ratios, with the smallest and the largest.
+Validation is not in the steps' time; a run's own `steps_per_second` says so on both sides.
+"""
+
+import argparse
+import gzip
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).parent
+PROJECT = HERE.parent / "build" / "bench"
+STEPS = {"mlp": 6000, "convnet": 400}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--frameworks", nargs="+", default=["lightning", "nnx"])
+    parser.add_argument("--models", nargs="+", default=["mlp", "convnet"])
+    arguments = parser.parse_args()
+    bake()
+    print("| model | framework | bare loop, steps/s | with everything on, steps/s | ratio (smallest to largest) |")
+    print("|---|---|---|---|---|")
+    for model in arguments.models:
+        for framework in arguments.frameworks:
+            pairs = [(bare(framework, model), trained(framework, model)) for _ in range(arguments.pairs)]
+            ratios = [b / a for a, b in pairs]
+            bare_rate, rate = (statistics.median(column) for column in zip(*pairs, strict=True))
+            spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+            print(f"| {model} | {framework} | {bare_rate:,.0f} | {rate:,.0f} | {spread} |", flush=True)
+
+
+def bake():
+    """A project with both frameworks, and data of MNIST's size and format."""
+    shutil.rmtree(PROJECT, ignore_errors=True)
+    command = [sys.executable, "-m", "cookiecutter", "--no-input", "--default-config", str(HERE.parent)]
+    answers = ["--output-dir", str(PROJECT.parent), "project_name=Bench", "framework=both"]
+    subprocess.run([*command, *answers], check=True, stdout=subprocess.DEVNULL)
+    folder = PROJECT / "data" / "mnist"
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name, count in {"train": 60_000, "t10k": 10_000}.items():
+        idx(folder / f"{name}-images-idx3-ubyte.gz", rng.integers(0, 256, (count, 28, 28)))
+        idx(folder / f"{name}-labels-idx1-ubyte.gz", rng.integers(0, 10, count))
+
+
+def idx(path, values):
+    header = bytes([0, 0, 8, values.ndim]) + np.array(values.shape, ">i4").tobytes()
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(header + values.astype(np.uint8).tobytes())
+
+
+def bare(framework, model):
+    return float(python(HERE / "bare.py", "bench", framework, model, STEPS[model]))
+
+
+def trained(framework, model):
+    steps = STEPS[model]
+    options = [f"--model.name={model}", "--data.verify=false", "--trainer.epochs=0", f"--trainer.max_steps={steps}"]
+    options += ["--accelerator=cpu", f"--trainer.val_every={steps // 2}", f"--trainer.checkpoint_every={steps // 2}"]
+    options += ["--model.dropout=0", f"--framework={framework}", "--resume=never"]
+    python("train.py", "image_classification/mnist", *options)
+    results = PROJECT.glob(f"runs/image_classification/mnist/{framework}/*/result.json")
+    return json.loads(max(results).read_text())["steps_per_second"]
+
+
+def python(*arguments):
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT / "src")}
+    command = [sys.executable, *map(str, arguments)]
+    done = subprocess.run(command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    main()

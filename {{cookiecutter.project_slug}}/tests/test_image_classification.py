@@ -1,0 +1,619 @@
+"""Image classification: its datasets, and training, evaluation and prediction on a miniature of MNIST."""
+
+import gzip
+import hashlib
+import json
+import re
+import shutil
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from {{cookiecutter.package_name}} import task as tasks
+from {{cookiecutter.package_name}}.data.files import Remote
+from {{cookiecutter.package_name}}.run import read_config, read_record, read_result
+from {{cookiecutter.package_name}}.tasks.image_classification import data
+from {{cookiecutter.package_name}}.tasks.image_classification.data import MNIST_FILES, random_shift, read_idx
+from {{cookiecutter.package_name}}.trainers import frameworks, load_config
+
+FRAMEWORKS = list(frameworks())
+TASK = tasks.find("image_classification")
+SPEC = {"shape": [28, 28, 1], "classes": [str(digit) for digit in range(10)]}
+
+
+# A miniature of MNIST: 300 training and 40 test images. Training images are dark, test images bright.
+
+
+def idx(array):
+    """An array of bytes as an IDX file."""
+    sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
+    return bytes([0, 0, 8, array.ndim]) + sizes + array.astype(np.uint8).tobytes()
+
+
+def pictures_of(labels, brightness, size=28):
+    """A bar for each label, in a row of its own, and a frame that no two pictures have in common."""
+    images = np.zeros((len(labels), size, size), np.uint8)
+    for i, label in enumerate(labels):
+        images[i, 2 * label + 2 : 2 * label + 4, 4:24] = brightness
+        images[i, 0, :2] = divmod(i, 100)
+    return images
+
+
+def write(folder, name, content, zipped=True):
+    """One of the four files."""
+    (folder / "mnist" / f"{name}-ubyte.gz").write_bytes(gzip.compress(content) if zipped else content)
+
+
+TRAIN, TEST = np.arange(300) % 10, np.arange(40) % 10
+
+
+@pytest.fixture(scope="session")
+def miniature(tmp_path_factory):
+    """The folder that holds `mnist/`; to be read only."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "mnist").mkdir()
+    write(folder, "train-images-idx3", idx(pictures_of(TRAIN, 99)))
+    write(folder, "train-labels-idx1", idx(TRAIN))
+    write(folder, "t10k-images-idx3", idx(pictures_of(TEST, 255)))
+    write(folder, "t10k-labels-idx1", idx(TEST))
+    return folder
+
+
+def small(framework, root, *options):
+    """The words of a command that trains four steps of a perceptron."""
+    words = ["train", "image_classification/mnist_mlp", "--framework", framework, "--accelerator=cpu"]
+    words += [f"--data.root={root}", "--data.verify=false", "--data.batch_size=32", "--optimizer.warmup_steps=0"]
+    return [*words, "--trainer.max_steps=4", "--trainer.val_every=2", "--trainer.log_every=2", *options]
+
+
+@pytest.fixture(scope="module")
+def trained(miniature, cli, tmp_path_factory):
+    """(how the command ended, the run's folder) by framework."""
+    found = {}
+    for framework in FRAMEWORKS:
+        run_dir = tmp_path_factory.mktemp(framework)
+        outcome = cli(*small(framework, miniature, f"--run_dir={run_dir}", "--name=one"))
+        found[framework] = outcome, run_dir / "image_classification" / "mnist_mlp" / framework / "one"
+    return found
+
+
+@pytest.fixture
+def folder(trained, framework):
+    """A trained run; to be read only."""
+    return trained[framework][1]
+
+
+def dataset(*options):
+    """The miniature as the task reads it."""
+    return TASK.load(load_config("image_classification/mnist_mlp", ["--data.verify=false", *options]).data)
+
+
+# Training.
+
+
+def test_training_ends_well(trained, framework):
+    assert trained[framework][0].code == 0, trained[framework][0].err
+
+
+def test_training_prints_a_table_of_the_result(trained, folder, framework):
+    out = trained[framework][0].out
+    accuracy = read_result(folder)["metrics"]["test/accuracy"]
+    assert re.search(rf"^test/accuracy +{accuracy:.4f}$", out, re.MULTILINE), out
+
+
+def test_training_says_how_to_see_it(trained, framework):
+    assert "tensorboard --logdir" in trained[framework][0].out
+
+
+def test_training_draws_no_bar_where_there_is_no_terminal(trained, framework):
+    assert "\r" not in trained[framework][0].err
+
+
+def test_training_tells_each_validation_where_there_is_no_terminal(trained, framework):
+    lines = trained[framework][0].err.splitlines()
+    assert [line.split()[1] for line in lines if "val/accuracy" in line] == ["2/4", "4/4"]
+
+
+def test_a_run_holds_what_is_promised(folder):
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(("events.", "."))}
+    files = {"config.yaml", "environment.json", "metrics.jsonl", "record.json", "result.json"}
+    assert names == files | {"checkpoints", "fitted"}
+    assert len(list(folder.glob("events.*"))) == 1
+
+
+def test_a_result_has_every_key(folder):
+    keys = "task preset framework name seed steps epochs seconds first_step_seconds steps_per_second"
+    keys += " examples_per_second peak_host_memory_bytes peak_device_memory_bytes parameters metrics"
+    keys += " checkpoints versions finished parent"
+    assert set(read_result(folder)) == set(keys.split())
+
+
+def test_a_result_names_its_run(folder, framework):
+    result = read_result(folder)
+    names = [result[key] for key in ("task", "preset", "framework", "name", "seed", "steps", "parent")]
+    assert names == ["image_classification", "mnist_mlp", framework, "one", 0, 4, ""]
+
+
+def test_a_result_counts_epochs_and_parameters(folder):
+    result = read_result(folder)
+    assert result["epochs"] == 4 / 8  # 270 images to train on: eight batches of 32
+    assert result["parameters"] == 784 * 128 + 128 + 128 * 10 + 10
+
+
+def test_a_result_has_metrics_that_are_keyed_as_the_tags_are(folder):
+    assert set(read_result(folder)["metrics"]) == {"val/loss", "val/accuracy", "test/loss", "test/accuracy"}
+
+
+def test_a_result_names_checkpoints_that_are_there(folder):
+    names = set(read_result(folder)["checkpoints"].values())
+    assert names == {path.name for path in (folder / "checkpoints").iterdir()}
+
+
+def test_a_result_has_versions_of_its_own_framework(folder, framework):
+    assert set(read_result(folder)["versions"]) == set(frameworks()[framework].PACKAGES)
+
+
+def test_a_finished_run_is_said_to_be_so(trained, folder, framework, miniature, cli):
+    before = (folder / "result.json").read_bytes()
+    run_dir = folder.parents[3]
+    outcome = cli(*small(framework, miniature, f"--run_dir={run_dir}", "--name=one"))
+    assert outcome.code == 0 and f"{folder} is finished" in outcome.err
+    assert (folder / "result.json").read_bytes() == before
+
+
+def test_debug_fast_trains_the_default_in_three_steps(cli, project, framework):
+    outcome = cli("train", "--framework", framework, "--accelerator=cpu", "--debug=fast")
+    assert outcome.code == 0, outcome.err
+    assert read_result(Path("runs/image_classification/default", framework, "001"))["steps"] == 3
+
+
+def test_a_run_starts_from_another_with_its_task_preset_and_config(cli, project, folder):
+    outcome = cli("train", "--resume", folder, "--trainer.max_steps=2", "--run_dir=runs")
+    assert outcome.code == 0, outcome.err
+    new = Path("runs", *folder.parts[-4:-1], "001")
+    assert (read_config(new)["data"], read_record(new).step) == (read_config(folder)["data"], 6)
+
+
+# What TensorBoard gets.
+
+
+def tags(folder):
+    return set(EventAccumulator(str(folder)).Reload().Tags()["tensors"])
+
+
+def test_the_tags_are_those_that_are_promised(folder):
+    scalars = {f"train/{name}" for name in "loss learning_rate grad_norm steps_per_second examples_per_second".split()}
+    scalars |= {"train/epoch", "train/memory_bytes", "val/loss", "val/accuracy", "test/loss", "test/accuracy"}
+    others = {"config", "parameters", "val/examples", "_hparams_/session_start_info", "_hparams_/session_end_info"}
+    assert {tag for tag in tags(folder) if not tag.startswith("params/")} == scalars | others
+
+
+def test_every_parameter_has_a_histogram(folder):
+    assert len({tag for tag in tags(folder) if tag.startswith("params/")}) == 4
+
+
+def test_every_framework_has_the_same_tags(trained):
+    found = [tags(folder) for _, folder in trained.values()]
+    assert all(one == found[0] for one in found)
+
+
+def test_every_framework_logs_the_same_names_at_the_same_steps(trained):
+    found = []
+    for _, folder in trained.values():
+        lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        found.append([(line["step"], sorted(line)) for line in map(json.loads, lines)])
+    assert all(one == found[0] for one in found)
+
+
+# Evaluation.
+
+
+@pytest.fixture(scope="module")
+def evaluated(trained, framework, cli):
+    """(how the command ended, the files of the run before, and after)."""
+    folder = trained[framework][1]
+    before = sorted(folder.rglob("*"))
+    return cli("evaluate", folder), before, sorted(folder.rglob("*"))
+
+
+def test_evaluation_prints_the_test_metrics_of_the_result(evaluated, folder):
+    outcome, *_ = evaluated
+    printed = {line.split()[0]: float(line.split()[1]) for line in outcome.out.splitlines()}
+    expected = {tag: value for tag, value in read_result(folder)["metrics"].items() if tag.startswith("test/")}
+    assert outcome.code == 0 and printed == pytest.approx(expected, abs=1e-4)
+
+
+def test_evaluation_writes_nothing(evaluated):
+    _, before, after = evaluated
+    assert before == after
+
+
+def test_evaluation_does_not_depend_on_the_batch_size(cli, folder, evaluated):
+    assert cli("evaluate", folder, "--data.batch_size=7").out == evaluated[0].out
+
+
+# Prediction.
+
+
+def draw(folder, label, size=(28, 28), mode="L"):
+    """An image file of a digit."""
+    path = folder / f"{label}{mode}.png"
+    Image.fromarray(pictures_of([label], 255)[0]).resize(size).convert(mode).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def predicted(trained, framework, cli, tmp_path_factory):
+    """(the image files, how the command ended)."""
+    folder = tmp_path_factory.mktemp("images")
+    paths = [draw(folder, label) for label in (3, 1, 7)]
+    return paths, cli("predict", trained[framework][1], *paths)
+
+
+def test_prediction_is_a_line_for_each_image_in_order(predicted):
+    paths, outcome = predicted
+    assert outcome.code == 0, outcome.err
+    lines = [re.escape(str(path)) + r"  label \d  probability [01]\.\d{4}" for path in paths]
+    assert re.fullmatch("\n".join(lines) + "\n", outcome.out), outcome.out
+
+
+def test_prediction_needs_nothing_but_the_runs_folder(cli, folder, project, predicted):
+    paths, outcome = predicted
+    shutil.copytree(folder, project / "moved")
+    assert cli("predict", "moved", *paths).out == outcome.out
+
+
+def test_prediction_of_an_image_depends_neither_on_those_beside_it_nor_on_its_mode(cli, folder, project, predicted):
+    coloured = cli("predict", folder, draw(project, 3, mode="RGB")).out
+    assert coloured.split()[1:] == predicted[1].out.splitlines()[0].split()[1:]
+
+
+@pytest.fixture
+def complaint(cli, project):
+    """`complaint(*words)` is the line that a command ends with, which has exit code 2 and leaves no file."""
+
+    def line(*words):
+        before = sorted(project.rglob("*"))
+        outcome = cli(*words)
+        assert outcome.code == 2, outcome
+        assert outcome.out == ""
+        assert outcome.err.startswith("error: ") and outcome.err.count("\n") == 1, outcome.err
+        assert sorted(project.rglob("*")) == before
+        return outcome.err
+
+    return line
+
+
+def test_an_image_of_another_size_is_one_line(complaint, folder, project):
+    line = complaint("predict", folder, draw(project, 1), draw(project, 2, size=(20, 30)))
+    assert "2L.png has 20 x 30 pixels, but the model takes 28 x 28" in line
+
+
+def test_a_file_that_is_no_image_is_one_line(complaint, folder):
+    Path("a.png").write_text("no image")
+    assert "a.png is no image" in complaint("predict", folder, "a.png")
+
+
+@pytest.mark.parametrize("damage", [lambda png: png[:-30], lambda png: png.replace(b"IDAT", b"IDAX"), lambda png: b""])
+def test_a_damaged_image_is_one_line(complaint, folder, project, damage):
+    path = draw(project, 1)
+    path.write_bytes(damage(path.read_bytes()))
+    assert path.name in complaint("predict", folder, path)
+
+
+def test_an_image_that_is_missing_is_one_line(complaint, folder):
+    assert "none.png: No such file or directory" in complaint("predict", folder, "none.png")
+
+
+def test_a_folder_for_an_image_is_one_line(complaint, folder, project):
+    (project / "images").mkdir()
+    assert "images" in complaint("predict", folder, "images")
+
+
+def test_prediction_of_nothing_is_one_line(complaint, folder):
+    assert "predict RUN INPUT..." in complaint("predict", folder)
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict"])
+def test_a_checkpoint_that_is_none_is_one_line(complaint, folder, project, command):
+    line = complaint(command, folder, *[draw(project, 1)] * (command == "predict"), "--checkpoint", "first")
+    assert "first" in line and "best or last" in line
+
+
+# What is wrong is told before anything is written.
+
+
+@pytest.fixture
+def broken(miniature, project):
+    """A copy of the miniature that may be damaged, and its place in the current folder."""
+    shutil.copytree(miniature, project / "data")
+    return project / "data"
+
+
+def cut_gzip(folder):
+    path = folder / "mnist" / "train-images-idx3-ubyte.gz"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+DAMAGES = {
+    "images cut short": (cut_gzip, ["train-images-idx3-ubyte.gz", "gzip"]),
+    "images not zipped": (
+        lambda folder: write(folder, "train-images-idx3", idx(pictures_of(TRAIN, 99)), zipped=False),
+        ["train-images-idx3-ubyte.gz", "gzip"],
+    ),
+    "an empty file": (
+        lambda folder: write(folder, "t10k-labels-idx1", b"", zipped=False),
+        ["t10k-labels-idx1-ubyte.gz"],
+    ),
+    "nothing but a gzip head": (
+        lambda folder: write(folder, "t10k-labels-idx1", b""),
+        ["t10k-labels-idx1-ubyte.gz", "IDX"],
+    ),
+    "labels where images belong": (
+        lambda folder: write(folder, "train-images-idx3", idx(TRAIN)),
+        ["train-images-idx3-ubyte.gz", "IDX", "00 00 08 01"],
+    ),
+    "a file of another kind": (
+        lambda folder: write(folder, "train-labels-idx1", b"label\n3\n"),
+        ["train-labels-idx1-ubyte.gz", "IDX"],
+    ),
+    "fewer images than the file says": (
+        lambda folder: write(folder, "train-images-idx3", idx(pictures_of(TRAIN, 99))[:-1]),
+        ["train-images-idx3-ubyte.gz", "300 x 28 x 28"],
+    ),
+    "more images than the file says": (
+        lambda folder: write(folder, "train-images-idx3", idx(pictures_of(TRAIN, 99)) + b"1"),
+        ["train-images-idx3-ubyte.gz", "300 x 28 x 28"],
+    ),
+    "more images than labels": (
+        lambda folder: write(folder, "train-labels-idx1", idx(TRAIN[:-1])),
+        ["train-images-idx3-ubyte.gz", "300 images", "train-labels-idx1-ubyte.gz", "299 labels"],
+    ),
+    "a label of 10": (
+        lambda folder: write(folder, "t10k-labels-idx1", idx(TEST + 1)),
+        ["t10k-labels-idx1-ubyte.gz", "label 10", "0 to 9"],
+    ),
+    "test images of another size": (
+        lambda folder: write(folder, "t10k-images-idx3", idx(pictures_of(TEST, 255, size=32))),
+        ["t10k-images-idx3-ubyte.gz", "32"],
+    ),
+    "no test images": (
+        lambda folder: (
+            write(folder, "t10k-images-idx3", idx(pictures_of([], 255))),
+            write(folder, "t10k-labels-idx1", idx(TEST[:0])),
+        ),
+        ["t10k-images-idx3-ubyte.gz"],
+    ),
+    "a missing file": (
+        lambda folder: (folder / "mnist" / "t10k-labels-idx1-ubyte.gz").unlink(),
+        ["lacks t10k-labels-idx1-ubyte.gz:", "data/mnist", "--data.download true", "https://"],
+    ),
+    "no files at all": (
+        lambda folder: shutil.rmtree(folder / "mnist"),
+        ["train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, t10k-images", "t10k-labels-idx1-ubyte.gz:"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGES)
+def test_damaged_data_are_one_line(complaint, broken, case):
+    damage, parts = DAMAGES[case]
+    damage(broken)
+    line = complaint(*small(FRAMEWORKS[0], "data"))
+    assert [part for part in parts if part not in line] == [], line
+
+
+def test_files_with_another_checksum_are_one_line(complaint, broken):
+    line = complaint(*small(FRAMEWORKS[0], "data", "--data.verify=true"))
+    assert "train-images-idx3-ubyte.gz has md5" in line and "--data.verify false" in line
+
+
+WRONG = {
+    "no images to validate on": (["--data.val_fraction=0.001"], ["data.val_fraction = 0.001"]),
+    "fewer images than a batch": (["--data.batch_size=271"], ["data.batch_size = 271", "270"]),
+    "a batch that does not divide": (["--trainer.accumulate=3"], ["data.batch_size = 32", "trainer.accumulate = 3"]),
+    "a run without an end": (["--trainer.max_steps=0", "--trainer.epochs=0"], ["trainer.epochs", "trainer.max_steps"]),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_options_that_do_not_fit_the_data_are_one_line(complaint, miniature, framework, case):
+    options, parts = WRONG[case]
+    line = complaint(*small(framework, miniature, *options))
+    assert [part for part in parts if part not in line] == [], line
+
+
+def test_a_run_folder_that_cannot_be_written_is_one_line(complaint, miniature, framework, project):
+    (project / "file").write_text("in the way")
+    line = complaint(*small(framework, miniature, "--run_dir=file"))
+    assert "file" in line and "choose another --run_dir" in line
+
+
+@pytest.mark.parametrize("platform", ["gpu", "tpu"])
+def test_a_platform_that_is_not_there_is_one_line(complaint, miniature, framework, platform):
+    if frameworks()[framework].hardware().count().get(platform):
+        pytest.skip(f"this machine has a {platform}")
+    line = complaint(*small(framework, miniature, f"--accelerator.platform={platform}"))
+    assert f"accelerator.platform = '{platform}'" in line and "--accelerator" in line
+
+
+# The datasets.
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return TASK.load(load_config("image_classification").data)
+
+
+def test_digits_need_no_network(monkeypatch):
+    def refuse(*_):
+        raise AssertionError("a connection")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    TASK.load(load_config("image_classification", ["--data.name=digits"]).data)
+
+
+def test_digits_have_the_splits_that_are_told(digits):
+    assert [len(split) for split in (digits.train, digits.val, digits.test)] == [1294, 144, 359]
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_digits_are_bytes_with_one_channel_and_labels_whole_numbers(digits, split):
+    batch = getattr(digits, split)[np.arange(5)]
+    assert (batch["image"].shape, batch["image"].dtype) == ((5, 8, 8, 1), np.uint8)
+    assert (batch["label"].shape, batch["label"].dtype) == ((5,), np.int32)
+
+
+def test_digits_use_the_whole_range_of_a_byte(digits):
+    images = digits.train[np.arange(len(digits.train))]["image"]
+    assert (images.min(), images.max()) == (0, 255)
+
+
+def test_digits_have_ten_classes(digits):
+    assert digits.spec == {"shape": [8, 8, 1], "classes": list("0123456789")}
+
+
+def test_mnist_is_read_as_it_was_written(miniature):
+    test = dataset(f"--data.root={miniature}").test[np.arange(40)]
+    assert np.array_equal(test["image"][..., 0], pictures_of(TEST, 255))
+    assert np.array_equal(test["label"], TEST) and test["label"].dtype == np.int32
+
+
+def test_the_test_split_is_only_tested_on(miniature):
+    found = dataset(f"--data.root={miniature}")
+    brightest = [split[np.arange(len(split))]["image"].max((1, 2, 3)) for split in (found.train, found.val, found.test)]
+    assert [set(values.tolist()) for values in brightest] == [{99}, {99}, {255}]
+
+
+def test_validation_is_cut_from_training(miniature):
+    found = dataset(f"--data.root={miniature}", "--data.val_fraction=0.2")
+    assert (len(found.train), len(found.val)) == (240, 60)
+    marks = [split[np.arange(len(split))]["image"][:, 0, :2, 0] for split in (found.train, found.val)]
+    assert {tuple(mark) for mark in np.concatenate(marks).tolist()} == {divmod(i, 100) for i in range(300)}
+
+
+def test_validation_is_the_same_for_every_seed(miniature):
+    sets = [dataset(f"--data.root={miniature}", f"--seed={seed}").val.arrays["image"] for seed in (0, 1)]
+    assert np.array_equal(*sets)
+
+
+def test_mnist_is_downloaded_where_that_is_asked_for(miniature, tmp_path, monkeypatch):
+    files = [miniature / "mnist" / file.name for file in MNIST_FILES]
+    remotes = [Remote(path.name, path.as_uri(), hashlib.md5(path.read_bytes()).hexdigest()) for path in files]
+    monkeypatch.setattr(data, "MNIST_FILES", remotes)
+    dataset(f"--data.root={tmp_path}", "--data.download=true", "--data.verify=true")
+    assert [(tmp_path / "mnist" / path.name).read_bytes() for path in files] == [path.read_bytes() for path in files]
+
+
+def test_idx_files_are_read_in_their_shape(tmp_path):
+    array = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    (tmp_path / "a.gz").write_bytes(gzip.compress(idx(array)))
+    assert np.array_equal(read_idx(tmp_path / "a.gz", 3), array)
+
+
+# Augmentation.
+
+
+def shifted(images, pixels, seed=0):
+    return random_shift({"image": images, "label": np.arange(len(images))}, np.random.default_rng(seed), pixels)
+
+
+def moved(image, down, right):
+    """By hand: what leaves at an edge is lost, what comes in is black."""
+    height, width, _ = image.shape
+    result = np.zeros_like(image)
+    for y in range(height):
+        for x in range(width):
+            if 0 <= y - down < height and 0 <= x - right < width:
+                result[y, x] = image[y - down, x - right]
+    return result
+
+
+IMAGES = np.random.default_rng(1).integers(1, 256, (200, 5, 6, 2)).astype(np.uint8)
+
+
+def test_a_shift_moves_each_image_as_a_whole():
+    steps = range(-2, 3)
+    for before, after in zip(IMAGES[:20], shifted(IMAGES[:20], 2)["image"], strict=True):
+        assert any(np.array_equal(after, moved(before, down, right)) for down in steps for right in steps)
+
+
+def test_a_shift_moves_in_each_direction():
+    images = np.zeros((200, 5, 5, 1), np.uint8)
+    images[:, 2, 2] = 255
+    places = {tuple(np.argwhere(image[..., 0])[0]) for image in shifted(images, 1)["image"]}
+    assert places == {(y, x) for y in (1, 2, 3) for x in (1, 2, 3)}
+
+
+def test_a_shift_keeps_shape_kind_and_everything_else():
+    batch = shifted(IMAGES, 2)
+    assert (batch["image"].shape, batch["image"].dtype) == (IMAGES.shape, np.uint8)
+    assert np.array_equal(batch["label"], np.arange(200))
+
+
+def test_a_shift_draws_from_its_generator_alone():
+    assert np.array_equal(shifted(IMAGES, 2)["image"], shifted(IMAGES, 2)["image"])
+    assert not np.array_equal(shifted(IMAGES, 2)["image"], shifted(IMAGES, 2, seed=1)["image"])
+
+
+def test_a_shift_leaves_the_images_that_it_was_given():
+    images = IMAGES.copy()
+    shifted(images, 2)
+    assert np.array_equal(images, IMAGES)
+
+
+def test_without_a_shift_there_is_no_augmentation(miniature):
+    assert dataset(f"--data.root={miniature}", "--data.shift=0").augment is None
+
+
+def test_validation_and_test_are_not_augmented(miniature):
+    plain, moving = (dataset(f"--data.root={miniature}", f"--data.shift={pixels}") for pixels in (0, 3))
+    assert np.array_equal(plain.val.arrays["image"], moving.val.arrays["image"])
+    assert np.array_equal(plain.test.arrays["image"], moving.test.arrays["image"])
+
+
+# What people see.
+
+
+def shown(count, channels=1):
+    labels = np.arange(count, dtype=np.int32) % 10
+    batch = {"image": np.zeros((count, 28, 28, channels), np.uint8), "label": labels}
+    [(tag, pixels)] = TASK.pictures(batch, {"logits": np.eye(10, dtype=np.float32)[labels]}, SPEC).items()
+    return tag, pixels
+
+
+@pytest.mark.parametrize(("count", "height"), [(1, 110), (8, 110), (9, 220), (16, 220), (40, 220)])
+def test_pictures_are_a_grid_of_at_most_sixteen(count, height):
+    tag, pixels = shown(count)
+    assert (tag, pixels.shape, pixels.dtype) == ("val/examples", (height, 768, 3), np.uint8)
+
+
+def test_pictures_may_have_colours():
+    assert shown(3, channels=3)[1].shape == (110, 768, 3)
+
+
+def test_pictures_tell_right_from_wrong_by_colour():
+    batch = {"image": np.zeros((1, 28, 28, 1), np.uint8), "label": np.zeros(1, np.int32)}
+    right, wrong = (
+        TASK.pictures(batch, {"logits": np.eye(10, dtype=np.float32)[[guess]]}, SPEC)["val/examples"].astype(int)
+        for guess in (0, 1)
+    )
+    greener = [int((pixels[:14, :, 1] - pixels[:14, :, 0]).sum()) for pixels in (right, wrong)]
+    assert greener[0] > 0 > greener[1]
+
+
+def test_a_prediction_names_the_likeliest_class_and_its_probability():
+    logits = np.log(np.array([[0.1, 0.7, 0.2], [0.5, 0.25, 0.25]], np.float32))
+    rows = TASK.describe({"logits": logits}, {"classes": ["cat", "dog", "owl"]})
+    assert [row["label"] for row in rows] == ["dog", "cat"]
+    assert [row["probability"] for row in rows] == pytest.approx([0.7, 0.5])
+
+
+def test_a_prediction_does_not_overflow():
+    [row] = TASK.describe({"logits": np.array([[1e4, -1e4]], np.float32)}, {"classes": ["cat", "dog"]})
+    assert row == {"label": "cat", "probability": 1.0}
