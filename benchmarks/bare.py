@@ -1,6 +1,6 @@
 """The loop that a person would write by hand: no logging, no checkpoints, no validation. Prints steps a second.
 
-    bare.py PACKAGE FRAMEWORK MODEL STEPS
+bare.py PACKAGE FRAMEWORK MODEL STEPS
 """
 
 import importlib

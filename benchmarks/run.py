@@ -1,11 +1,11 @@
 """Steps a second of both trainers with everything on, each in pairs beside a bare loop: the table in the README.
 
-    make bench                       every pair
-    make bench ARGS="--pairs 1"      quicker, and rougher
+    make bench                      every pair
+    make bench ARGS="--pairs 1"     quicker, and rougher
 
-A pair is two processes, one after the other: the bare loop (bare.py), and `train.py` with its logging, events, histograms,
-pictures, progress and checkpoints. The figure is the median of the pairs' ratios, with the smallest and the largest.
-Validation is not in the steps' time; a run's own `steps_per_second` says so on both sides.
+A pair is two processes, one after the other: the bare loop (bare.py), and `train.py` with its preset, logging, events,
+histograms, pictures, progress and checkpoints. The figure is the median of the pairs' ratios, with the smallest and the
+largest. Validation is not in the steps' time; a run's own `steps_per_second` says so on both sides.
 """
 
 import argparse
@@ -22,6 +22,7 @@ import numpy as np
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parent / "build" / "bench"
+PRESETS = {"mlp": "mnist_mlp", "convnet": "mnist"}
 STEPS = {"mlp": 6000, "convnet": 400}
 
 
@@ -69,18 +70,17 @@ def bare(framework, model):
 
 def trained(framework, model):
     steps = STEPS[model]
-    options = [f"--model.name={model}", "--data.verify=false", "--trainer.epochs=0", f"--trainer.max_steps={steps}"]
+    options = ["--data.verify=false", "--trainer.epochs=0", f"--trainer.max_steps={steps}", "--model.dropout=0"]
     options += ["--accelerator=cpu", f"--trainer.val_every={steps // 2}", f"--trainer.checkpoint_every={steps // 2}"]
-    options += ["--model.dropout=0", f"--framework={framework}", "--resume=never"]
-    python("train.py", "image_classification/mnist", *options)
-    results = PROJECT.glob(f"runs/image_classification/mnist/{framework}/*/result.json")
+    python("train.py", f"image_classification/{PRESETS[model]}", f"--framework={framework}", "--resume=never", *options)
+    results = PROJECT.glob(f"runs/image_classification/{PRESETS[model]}/{framework}/*/result.json")
     return json.loads(max(results).read_text())["steps_per_second"]
 
 
 def python(*arguments):
     environment = {**os.environ, "PYTHONPATH": str(PROJECT / "src")}
     command = [sys.executable, *map(str, arguments)]
-    done = subprocess.run(command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
     return done.stdout

@@ -76,11 +76,6 @@ def test_the_arrays_of_a_batch_belong_together():
     assert np.array_equal(batch["y"][:, 0], 2 * batch["x"])
 
 
-def test_a_training_batch_has_no_padding():
-    mask = TrainBatches(NUMBERS, 4, 0)[1]["mask"]
-    assert mask.dtype == bool and mask.tolist() == [True] * 4
-
-
 def test_a_batch_may_hold_every_example():
     assert TrainBatches(NUMBERS, 10, 0).steps_per_epoch == 1
 
@@ -120,7 +115,6 @@ def test_a_stack_is_the_batches_of_its_steps(count):
     batches = TrainBatches(NUMBERS, 3, 0, jitter)
     stacked = batches.stack(2, count)
     pieces = [{name: value[i] for name, value in stacked.items()} for i in range(count)]
-    assert len(stacked["mask"]) == count
     assert all(same(piece, batches[2 + i]) for i, piece in enumerate(pieces))
 
 

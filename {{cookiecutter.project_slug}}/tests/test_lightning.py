@@ -100,10 +100,20 @@ def test_the_trainer_takes_foreign_callbacks_and_loggers():
     assert "val/accuracy" in trainer.callback_metrics
 
 
+def test_several_steps_in_one_call_are_the_same_steps(project):
+    options = ("--trainer.epochs=2", "--trainer.log_every=4", "--trainer.val_every=6", "--model.dropout=0.3")
+    one_by_one = last_checkpoint(workflow.train(config(*options, "--name=one")))
+    together = last_checkpoint(workflow.train(config(*options, "--name=three", "--lightning.steps_per_call=3")))
+    assert one_by_one["step"] == together["step"] == 20
+    assert all(torch.equal(value, together["state_dict"][name]) for name, value in one_by_one["state_dict"].items())
+
+
 def test_dropout_draws_anew_in_each_step():
     assert len({seed_of(seed, step) for seed in range(10) for step in range(1000)}) == 10_000
 
 
+# torch.compile looks into every module that is loaded, and so at what other libraries have deprecated.
+@pytest.mark.filterwarnings("ignore")
 def test_a_compiled_model_keeps_the_names_of_its_parameters(project):
     folder = workflow.train(config("--debug=fast", "--lightning.compile=true"))
     assert set(last_checkpoint(folder)["state_dict"]) == set(Engine(config(), None, spec()).module().state_dict())

@@ -138,7 +138,8 @@ def test_the_test_is_of_the_best_checkpoint(project, framework, monkeypatch):
 
 def test_a_loss_that_is_not_finite_fails_the_run(project, framework):
     with pytest.raises(RunError, match=r"train/loss is (nan|inf) at step \d+: lower optimizer.learning_rate"):
-        workflow.train(config(framework, "--optimizer.name=sgd", "--optimizer.learning_rate=1e30", "--trainer.log_every=1"))
+        diverging = ("--optimizer.name=sgd", "--optimizer.learning_rate=1e30", "--trainer.log_every=1")
+        workflow.train(config(framework, *diverging))
 
 
 def test_debug_fast_runs_everything_in_three_steps(project, framework):
@@ -147,17 +148,20 @@ def test_debug_fast_runs_everything_in_three_steps(project, framework):
     assert steps_with(folder, "val/loss") == [2, 3]
 
 
-@pytest.mark.parametrize("options", [("--optimizer.name=sgd",), ("--accelerator.precision=bfloat16",), ("--optimizer.clip_norm=0.1",)])
-def test_every_way_to_train_learns(project, framework, options):
-    folder = workflow.train(config(framework, "--trainer.epochs=3", "--optimizer.learning_rate=0.02", *options))
+WAYS = ["--optimizer.name=sgd", "--accelerator.precision=bfloat16", "--optimizer.clip_norm=0.1"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_to_train_learns(project, framework, way):
+    folder = workflow.train(config(framework, "--trainer.epochs=3", "--optimizer.learning_rate=0.02", way))
     losses = [line["val/loss"] for line in history(folder) if "val/loss" in line]
     assert losses[-1] < losses[0]
 
 
 def test_a_run_carries_on_the_state_of_another(project, framework):
     first = workflow.train(config(framework, "--trainer.epochs=1", "--name=first"))
-    second = config(framework, "--trainer.epochs=1", "--name=second", f"--resume={first}", "--optimizer.learning_rate=0.5")
-    folder = workflow.train(second)
+    options = ("--trainer.epochs=1", "--name=second", f"--resume={first}", "--optimizer.learning_rate=0.5")
+    folder = workflow.train(config(framework, *options))
     assert steps_with(folder, "train/loss") == [20]
     [logged] = [line for line in history(folder) if "train/loss" in line]
     assert logged["train/learning_rate"] > 0.1  # the config's, not the one that came with the state
@@ -167,7 +171,8 @@ def test_a_run_carries_on_the_state_of_another(project, framework):
 def test_accumulation_changes_no_loss(project, framework):
     runs = []
     for pieces in (1, 4):
-        options = ("--trainer.epochs=1", "--trainer.log_every=1", "--model.dropout=0", "--accelerator.precision=float64")
-        folder = workflow.train(config(framework, *options, f"--trainer.accumulate={pieces}", f"--name={pieces}"))
+        options = ("--trainer.epochs=1", "--trainer.log_every=1", "--accelerator.precision=float64")
+        options += ("--model.dropout=0", f"--trainer.accumulate={pieces}", f"--name={pieces}")
+        folder = workflow.train(config(framework, *options))
         runs.append([line["train/loss"] for line in history(folder) if "train/loss" in line])
     assert runs[0] == pytest.approx(runs[1], rel=1e-12)

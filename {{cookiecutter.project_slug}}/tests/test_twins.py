@@ -57,7 +57,8 @@ def test_losses_agree_in_float64(project, monkeypatch, task, model):
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_optimizers_agree_with_weight_decay(project, monkeypatch, optimizer):
-    options = [f"--optimizer.name={optimizer}", "--optimizer.weight_decay=0.1", "--model.name=mlp", "--trainer.epochs=1"]
+    options = [f"--optimizer.name={optimizer}", "--optimizer.weight_decay=0.1", "--model.name=mlp"]
+    options += ["--trainer.epochs=1"]
     start_from_same_weights(monkeypatch, config("image_classification", "lightning", *options))
     runs = [workflow.train(config("image_classification", name, *options)) for name in ("lightning", "nnx")]
     a, b = ([row["train/loss"] for row in rows(folder, "train/loss").values()] for folder in runs)
@@ -74,7 +75,8 @@ def test_weights_go_across_and_back(task, model):
     weights = bridge.from_nnx(nnx_model)
     bridge.to_torch(weights, torch_model)
     back = bridge.from_torch(torch_model)
-    assert {path: value.tolist() for path, value in weights.items()} == {path: value.tolist() for path, value in back.items()}
+    assert weights.keys() == back.keys()
+    assert all((weights[path] == back[path]).all() for path in weights)
 
 
 def test_weights_of_another_model_are_refused():
@@ -96,5 +98,5 @@ def test_one_command_trains_both_and_shows_one_table(project, cli):
 
 
 def test_the_worst_exit_code_of_both_is_returned(project, cli):
-    done = cli("train", "image_classification", "--optimizer.name=sgd", "--optimizer.learning_rate=1e30", "--accelerator=cpu")
-    assert done.code == 1
+    diverging = ("--optimizer.name=sgd", "--optimizer.learning_rate=1e30")
+    assert cli("train", "image_classification", "--accelerator=cpu", *diverging).code == 1

@@ -40,7 +40,7 @@ def create_metrics(spec):
     return MetricCollection({"loss": MeanMetric(nan_strategy="disable")}, compute_groups=False)
 
 
-# Two losses: a discriminator tells data from what a generator makes of noise; each loss moves its own part of the model.
+# Two losses: a discriminator tells data from what a generator makes of noise; each loss moves its own part.
 
 
 def load_points(config):
@@ -70,22 +70,22 @@ class TorchGan(nn.Module):
 def nnx_discriminator_loss(model, batch, rngs):
     fake = jax.lax.stop_gradient(model.generator(batch["noise"]))
     losses = nnx.softplus(-model.discriminator(batch["point"])) + nnx.softplus(model.discriminator(fake))
-    return losses.sum(), batch["mask"].sum()
+    return losses.sum(), len(batch["point"])
 
 
 def torch_discriminator_loss(model, batch):
     softplus, fake = nn.functional.softplus, model.generator(batch["noise"]).detach()
     losses = softplus(-model.discriminator(batch["point"])) + softplus(model.discriminator(fake))
-    return losses.sum(), batch["mask"].sum()
+    return losses.sum(), len(batch["point"])
 
 
 def nnx_generator_loss(model, batch, rngs):
-    return nnx.softplus(-model.discriminator(model.generator(batch["noise"]))).sum(), batch["mask"].sum()
+    return nnx.softplus(-model.discriminator(model.generator(batch["noise"]))).sum(), len(batch["point"])
 
 
 def torch_generator_loss(model, batch):
     scores = model.discriminator(model.generator(batch["noise"]))
-    return nn.functional.softplus(-scores).sum(), batch["mask"].sum()
+    return nn.functional.softplus(-scores).sum(), len(batch["point"])
 
 
 def torch_score(model, batch, metrics):
@@ -189,7 +189,7 @@ RAGGED = types.SimpleNamespace(
 
 @pytest.fixture(params=["gan", "ragged"])
 def made_up(request, monkeypatch):
-    """A task that the project does not have, in the place of one that it has; with a count of how often losses are called."""
+    """A task that the project does not have, in the place of one that it has, with a count of its losses' calls."""
     definition = {"gan": GAN, "ragged": RAGGED}[request.param]
     parts = {"gan": ["discriminator", "generator"], "ragged": [""]}[request.param]
     task = tasks.Task(
@@ -225,7 +225,7 @@ def config(made_up, framework, name, **trainer_options):
         "framework": framework,
         "name": name,
         "data": {"batch_size": 16},
-        "optimizer": {"schedule": "cosine", "warmup_steps": 5, "clip_norm": 0.5, "learning_rate": 0.01, "weight_decay": 0.1},
+        "optimizer": {"schedule": "cosine", "warmup_steps": 5, "clip_norm": 0.5, "weight_decay": 0.1},
         "trainer": settings,
         "accelerator": {"platform": "cpu", "precision": "float64"},
     }

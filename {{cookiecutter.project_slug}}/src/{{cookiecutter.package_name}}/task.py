@@ -48,6 +48,7 @@ class Loss(NamedTuple):
     Attributes:
         fn: (model, batch, ...) -> (sum, weight), never a mean: the engine divides by the weight summed over
             micro-batches and devices, so that a weight of examples, tokens or boxes is exact on any number of them.
+            A weight is a number where it is known without the data.
         params: the attribute of the model whose parameters this loss moves; "" for the whole model.
     """
 

@@ -10,10 +10,7 @@ from .sources import Batch, Source
 
 
 class TrainBatches:
-    """`batches[step]` of an endless stream, shuffled anew each epoch, whose last partial batch is dropped.
-
-    Every batch carries `mask`, bool [batch]: here all true, in evaluation false for padding.
-    """
+    """`batches[step]` of an endless stream, shuffled anew each epoch, whose last partial batch is dropped."""
 
     def __init__(
         self,
@@ -29,14 +26,13 @@ class TrainBatches:
         self.source, self.batch_size, self.seed, self.augment = source, batch_size, seed, augment
         self.steps_per_epoch = len(source) // batch_size
         self._order = functools.lru_cache(maxsize=1)(self._shuffle)
-        self._mask = np.ones(batch_size, bool)
 
     def __getitem__(self, step: int) -> Batch:
         epoch, i = divmod(step, self.steps_per_epoch)
         batch = self.source[self._order(epoch)[i * self.batch_size : (i + 1) * self.batch_size]]
         if self.augment is not None:
             batch = self.augment(batch, _generator(self.seed, "batch", step))
-        return {**batch, "mask": self._mask}
+        return batch
 
     def stack(self, step: int, count: int) -> Batch:
         """The batches of `count` steps, with a new leading axis."""
@@ -50,7 +46,10 @@ class TrainBatches:
 
 
 def eval_batches(source: Source, batch_size: int, limit: int | None = None) -> Iterator[Batch]:
-    """Every example once, in order. The last batch is padded, so that one shape is compiled; `mask` tells."""
+    """Every example once, in order. The last batch is padded, so that one shape is compiled.
+
+    Each carries `mask`, bool [batch], false for padding.
+    """
     starts = range(0, len(source), batch_size)[:limit]
     for start in starts:
         indices = np.arange(start, start + batch_size)

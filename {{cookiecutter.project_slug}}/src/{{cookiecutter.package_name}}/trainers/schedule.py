@@ -47,6 +47,10 @@ class Plan:
     def saves(self, step: int) -> bool:
         return step % self.checkpoint_every == 0 or step == self.total_steps
 
+    def steps_at_once(self, step: int, wanted: int) -> int:
+        """How many steps one call takes from `step` on: `wanted`, or 1 where that would cross an event."""
+        return wanted if wanted <= self.until_event(step) else 1
+
     def until_event(self, step: int) -> int:
         """Steps from `step` to the next validation, log, checkpoint or the end."""
         intervals = (self.val_every, self.log_every, self.checkpoint_every)

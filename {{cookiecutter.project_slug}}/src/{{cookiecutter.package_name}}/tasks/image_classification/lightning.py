@@ -30,16 +30,16 @@ def losses(config: Config) -> dict[str, Loss]:
     return {"loss": Loss(loss_fn)}
 
 
-def loss_fn(model: nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+def loss_fn(model: nn.Module, batch: Batch) -> tuple[torch.Tensor, int]:
     """(sum, weight): the cross-entropy summed over the examples, and their number."""
     logits = model(normalize(batch["image"]))
-    return (cross_entropy(logits, batch["label"]) * batch["mask"]).sum(), batch["mask"].sum()
+    return cross_entropy(logits, batch["label"], reduction="sum"), len(logits)
 
 
 def eval_step(model: nn.Module, batch: Batch, metrics: MetricCollection) -> None:
     logits, mask = predict_step(model, batch)["logits"], batch["mask"]
     logits, labels = logits[mask], batch["label"][mask]  # MeanMetric's own weights are lost with nan_strategy="disable"
-    metrics["loss"].update(cross_entropy(logits, labels))
+    metrics["loss"].update(cross_entropy(logits, labels, reduction="none"))
     metrics["accuracy"].update(logits, labels)
 
 
@@ -53,7 +53,7 @@ def normalize(images: torch.Tensor) -> torch.Tensor:
     return images / 127.5 - 1.0
 
 
-def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """float [batch, classes], int [batch] -> float [batch], at least in float32."""
+def cross_entropy(logits: torch.Tensor, labels: torch.Tensor, reduction: str) -> torch.Tensor:
+    """float [batch, classes], int [batch] -> float [batch], or their sum; at least in float32."""
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    return nn.functional.cross_entropy(logits, labels.long(), reduction="none")
+    return nn.functional.cross_entropy(logits, labels.long(), reduction=reduction)

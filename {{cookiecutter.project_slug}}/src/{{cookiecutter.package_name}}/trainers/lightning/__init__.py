@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ...config import option
+from ...config import PositiveInt, option
 
 TITLE = "PyTorch Lightning"
 PLATFORMS = ("cpu", "gpu")
@@ -20,6 +20,7 @@ BAD_VERSIONS = (
 class Section:
     """The keys under this framework's name in the config."""
 
+    steps_per_call: PositiveInt = option(1, "steps in one training_step; more is faster where steps are short")
     compile: bool = option(False, "torch.compile the model: a slow first step, then faster ones, on gpu above all")
 
 

@@ -27,14 +27,16 @@ class SessionCallback(L.Callback):
 
     def on_train_batch_end(self, trainer: L.Trainer, module: Module, outputs: Any, batch: Any, batch_idx: int) -> None:
         session, plan = self.session, self.session.plan
-        session.advance(1)
+        session.advance(len(batch))
         if module.logs:
             end = schedule_steps(module.config, plan)
             session.log(
                 module.logs, learning_rate(session.step - 1, module.config.optimizer, end), peak_memory(module.device)
             )
-        # Asked to stop, Lightning validates once more; so that is only asked for at the end, where a validation is due.
-        trainer.should_stop = session.step >= plan.total_steps
+        # Validates after every batch, or never: the plan says when.
+        trainer.val_check_batch = 1 if plan.validates(session.step) else float("inf")
+        if session.step >= plan.total_steps:
+            trainer.should_stop = True
         if not plan.validates(session.step):
             self._save_and_stop(trainer, plan.saves(session.step))
 
@@ -54,7 +56,6 @@ class SessionCallback(L.Callback):
         self._save_and_stop(trainer, session.plan.saves(session.step) or improved)
 
     def _save_and_stop(self, trainer: L.Trainer, save: bool) -> None:
-        # After the validation that is due: saved before it, Lightning would skip it on resume.
         session = self.session
         if save or session.stopping:
             with session.pause():

@@ -13,31 +13,32 @@ Tensors = dict[str, torch.Tensor]
 
 
 class DataModule(L.LightningDataModule):
-    """Streams without a state: training starts at the number of batches that the run has consumed."""
+    """Streams without a state: training starts at the module's step."""
 
     def __init__(self, data: Dataset, batches: TrainBatches, plan: Plan):
         super().__init__()
         self.data, self.batches, self.plan = data, batches, plan
 
     def train_dataloader(self) -> "TrainStream":
-        # Restored before the loader is asked for; global_step counts optimizers' steps and would not do.
-        return TrainStream(self.batches, self.trainer.fit_loop.epoch_loop.batch_progress.total.ready)
+        module = self.trainer.lightning_module  # its step is restored before the loader is asked for
+        return TrainStream(self.batches, self.plan, module.step, module.config.frameworks["lightning"].steps_per_call)
 
     def val_dataloader(self) -> "EvalStream":
         return EvalStream(self.data.val, self.batches.batch_size, self.plan.eval_batches)
 
 
 class TrainStream:
-    """Endless; the callback ends the run."""
+    """The batches of one `training_step` after the other, without end: so a run that goes on is never at its end."""
 
-    def __init__(self, batches: TrainBatches, start: int):
-        self.batches, self.start = batches, start
+    def __init__(self, batches: TrainBatches, plan: Plan, start: int, steps_per_call: int):
+        self.batches, self.plan, self.start, self.steps_per_call = batches, plan, start, steps_per_call
 
-    def __iter__(self) -> Iterator[Tensors]:
+    def __iter__(self) -> Iterator[list[Tensors]]:
         step = self.start
         while True:
-            yield tensors(self.batches[step])
-            step += 1
+            steps = self.plan.steps_at_once(step, self.steps_per_call)
+            yield [tensors(self.batches[step + i]) for i in range(steps)]
+            step += steps
 
 
 class EvalStream:

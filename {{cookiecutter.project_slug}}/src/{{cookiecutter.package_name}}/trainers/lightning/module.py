@@ -36,11 +36,14 @@ class Module(L.LightningModule):
         self.net = self.twin.create_model(self.config, spec)
         self.losses = self.twin.losses(self.config)
         self.metrics = self.twin.create_metrics(spec)
+        self.step = 0  # updates of the task; Lightning's global_step counts those of every optimizer
+        self.logs: dict[str, float] = {}  # of the last step, where its plan logs
 
-    @property
-    def step(self) -> int:
-        """Updates of the task, in `training_step` with the one at work. `global_step` counts optimizers' steps."""
-        return self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["step"] = self.step
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.step = checkpoint["step"]
 
     def on_train_start(self) -> None:
         """The config rules, also over the hyper-parameters that a checkpoint of another run has brought along."""
@@ -50,27 +53,13 @@ class Module(L.LightningModule):
             for group, wanted in zip(optimizer.param_groups, fresh, strict=True):
                 group.update({**wanted, "params": group["params"], "lr": rate})
 
-    def training_step(self, batch: Batch, batch_idx: int) -> None:
-        """One update for each loss, in order, each over all micro-batches."""
-        # Dropout is a function of (seed, step), so no checkpoint has to hold a generator's state.
-        seed(self.device, seed_of(self.config.seed, self.step))
-        self.logs = logs = {}
-        several, square_norm = len(self.losses) > 1, 0.0
-        logging = self.plan.logs(self.step)
-        optimizers, schedulers = _list(self.optimizers()), _list(self.lr_schedulers())
-        for name, optimizer, scheduler in zip(self.losses, optimizers, schedulers, strict=True):
-            if several:
-                self.toggle_optimizer(optimizer)
-            total, weight, norm = self._update(name, optimizer, batch, with_norm=logging)
-            scheduler.step()
-            if several:
-                self.untoggle_optimizer(optimizer)
-            if logging:
-                logs[f"loss/{name}"] = (total / weight).item()
-                square_norm += norm.item() ** 2
-        if logging:
-            logs["grad_norm"] = square_norm**0.5
-            self.log_dict({f"train/{name}": value for name, value in logs.items()}, logger=False)
+    def training_step(self, batches: list[Batch], batch_idx: int) -> None:
+        """A step for each batch: one by default, `lightning.steps_per_call` to spare the Trainer's work between."""
+        for batch in batches:
+            self.step += 1
+            # Dropout is a function of (seed, step), so no checkpoint has to hold a generator's state.
+            seed(self.device, seed_of(self.config.seed, self.step))
+            self._step(batch, logging=self.plan.logs(self.step))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self.twin.eval_step(self.net, batch, self.metrics)
@@ -98,25 +87,45 @@ class Module(L.LightningModule):
             schedulers.append({"scheduler": rates, "interval": "step"})
         return optimizers, schedulers
 
+    def _step(self, batch: Batch, logging: bool) -> None:
+        """One update for each loss, in order, each over all micro-batches."""
+        self.logs = logs = {}
+        several, square_norm = len(self.losses) > 1, 0.0
+        optimizers, schedulers = _list(self.optimizers()), _list(self.lr_schedulers())
+        for name, optimizer, scheduler in zip(self.losses, optimizers, schedulers, strict=True):
+            if several:
+                self.toggle_optimizer(optimizer)
+            total, weight, norm = self._update(name, optimizer, batch, with_norm=logging)
+            scheduler.step()
+            if several:
+                self.untoggle_optimizer(optimizer)
+            if logging:
+                logs[f"loss/{name}"] = (total / weight).item()
+                square_norm += norm.item() ** 2
+        if logging:
+            logs["grad_norm"] = square_norm**0.5
+            self.log_dict({f"train/{name}": value for name, value in logs.items()}, logger=False)
+
     def _part(self, loss: tasks.Loss) -> nn.Module:
         return getattr(self.net, loss.params) if loss.params else self.net
 
     def _update(
         self, name: str, optimizer, batch: Batch, with_norm: bool
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    ) -> tuple[torch.Tensor, torch.Tensor | int, torch.Tensor | None]:
         """Returns the loss's sum and weight, and the norm of its mean's gradient where that is asked for."""
-        total = weight = 0
-        for micro in _split(batch, self.config.trainer.accumulate):
-            loss, w = self.losses[name].fn(self.net, micro)
-            self.manual_backward(loss)
+        pieces, total, weight = _split(batch, self.config.trainer.accumulate), 0.0, 0
+        for piece in pieces:
+            loss, w = self.losses[name].fn(self.net, piece)
+            self.manual_backward(loss if len(pieces) > 1 else loss / w)
             total, weight = total + loss.detach(), weight + w
         grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        scale, norm, clip_norm = 1.0 / weight, None, self.config.optimizer.clip_norm
+        norm, clip_norm = None, self.config.optimizer.clip_norm
+        if len(pieces) > 1:  # the weight of all pieces is known only now
+            torch._foreach_mul_(grads, 1.0 / weight)
         if with_norm or clip_norm:
-            norm = torch.nn.utils.get_total_norm(grads) * scale
+            norm = torch.nn.utils.get_total_norm(grads)
         if clip_norm:
-            scale = scale * (clip_norm / norm.clamp(min=clip_norm))
-        torch._foreach_mul_(grads, scale)
+            torch._foreach_mul_(grads, clip_norm / norm.clamp(min=clip_norm))
         optimizer.step()
         optimizer.zero_grad()
         return total, weight, norm

@@ -37,7 +37,7 @@ def make_trainer(config: Config, **overrides: Any) -> L.Trainer:
         "accelerator": devices.pick(config.accelerator.platform).type,
         "devices": 1,
         "precision": PRECISIONS[config.accelerator.precision],
-        "max_epochs": -1,
+        "max_epochs": -1,  # the plan says when to stop
         "logger": False,
         "enable_progress_bar": False,
         "enable_checkpointing": False,
@@ -68,8 +68,6 @@ class Engine:
             self.config,
             callbacks=[SessionCallback(session)],
             logger=SessionLogger(session),
-            val_check_interval=plan.val_every,
-            check_val_every_n_epoch=None,
         )
         if session.step < plan.total_steps:
             with contextlib.suppress(Interrupted):

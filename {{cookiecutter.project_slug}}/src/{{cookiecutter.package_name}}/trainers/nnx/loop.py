@@ -55,10 +55,7 @@ class Engine:
         table = jnp.asarray(rates, jnp.result_type(float))
         step = int(state.step)
         while step < plan.total_steps and not session.stopping:
-            # A dispatch crosses no event; what is left before one runs step by step: at most two programs.
-            steps = self.config.frameworks["nnx"].steps_per_call
-            if steps > plan.until_event(step):
-                steps = 1
+            steps = plan.steps_at_once(step, self.config.frameworks["nnx"].steps_per_call)
             state, logs = self.train_step(state, batches.stack(step, steps), table, plan.logs(step + steps))
             step += steps
             session.advance(steps)

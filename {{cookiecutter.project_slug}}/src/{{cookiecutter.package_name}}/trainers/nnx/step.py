@@ -38,7 +38,7 @@ def make_train_step(twin: ModuleType, config: Config, graphdef: nnx.GraphDef, op
         logs, square_norm = {}, 0.0
         for i, name in enumerate(losses):
             grads, mean, rest = gradients(name, state, batch, jax.random.fold_in(key, i))
-            norm = jax.lax.cond(with_norm | (clip_norm > 0), optax.tree.norm, lambda _: jnp.zeros_like(mean), grads)
+            norm = jax.lax.cond(with_norm | (clip_norm > 0), optax.tree.norm, no_norm, grads)
             if clip_norm:
                 scale = clip_norm / jnp.maximum(norm, clip_norm)
                 grads = jax.tree.map(lambda g, scale=scale: g * scale, grads)
@@ -92,6 +92,10 @@ def make_train_step(twin: ModuleType, config: Config, graphdef: nnx.GraphDef, op
         return state, jax.tree.map(lambda x: x[-1], logs)
 
     return jax.jit(train_steps, donate_argnums=0)
+
+
+def no_norm(grads: nnx.State) -> jax.Array:
+    return jnp.zeros((), jax.tree.leaves(grads)[0].dtype)
 
 
 def make_eval_step(twin: ModuleType, graphdef: nnx.GraphDef):
