@@ -117,7 +117,7 @@ def test_zero_means_once_an_epoch(project, framework):
 
 
 def test_training_stops_when_validation_no_longer_gets_better(project, framework, monkeypatch):
-    values = iter([0.5, 0.7, 0.6, 0.7, 0.9])
+    values = iter([0.5, 0.7, 0.6, 0.65, 0.9])
     validated = session.Session.validated
     monkeypatch.setattr(session.Session, "validated", lambda self, m: validated(self, {**m, "accuracy": next(values)}))
     folder = workflow.train(config(framework, "--trainer.epochs=5", "--trainer.patience=2"))

@@ -66,12 +66,12 @@ def train(words: list[str]) -> int:
 
 def _parent(options: list[str]) -> dict | None:
     """The config of the run that `--resume PATH` names: without TASK it is taken over, but for the name."""
-    from .run import read_config
-
     words = [part for option in options for part in option.split("=", 1)]
     paths = [path for key, path in zip(words, words[1:], strict=False) if key == "--resume"]
     if not paths or paths[-1] in ("auto", "never"):
         return None
+    from .run import read_config
+
     return {**read_config(Path(paths[-1])), "name": ""}
 
 

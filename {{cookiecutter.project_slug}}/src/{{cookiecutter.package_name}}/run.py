@@ -15,6 +15,7 @@ Files are written beside and renamed into place, and hold no absolute path: a fo
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import platform
 import shutil
@@ -70,6 +71,10 @@ class Record:
     seconds: float = 0.0
     start: int = 0
     parent: str = ""
+
+
+# What a run must share with the one whose state it starts from, beside the model.
+AGREEING = ("task", "framework", "data.name", "optimizer.name")
 
 
 class Run:
@@ -131,7 +136,7 @@ class Run:
         if not record.last:
             raise InputError(f"{other} holds no checkpoint to resume from")
         old, new = flatten(read_config(other)), flatten(to_dict(config))
-        keys = [key for key in new if key.startswith("model.") or key in ("task", "framework", "data.name")]
+        keys = [key for key in new if key.startswith("model.") or key in AGREEING]
         if wrong := [f"{key} is {old.get(key)!r} there, here {new[key]!r}" for key in keys if old.get(key) != new[key]]:
             raise InputError(f"--resume {other}: {'; '.join(wrong)}: these must agree")
         return cls(
@@ -196,8 +201,8 @@ class Run:
 
     def validated(self, step: int, metrics: Mapping[str, float], monitor: str, mode: str) -> bool:
         """Takes the metrics of a validation. Returns whether the monitored one is the best so far: save it then."""
-        best, value = self._pending.best_metrics.get(monitor), metrics[monitor]
-        better = best is None or (value > best if mode == "max" else value < best)
+        best = self._pending.best_metrics
+        better = not best or _rank(metrics, monitor, mode) > _rank(best, monitor, mode)
         if better:
             self._pending = dataclasses.replace(self._pending, best_step=step, best_metrics=metrics, stale=0)
         else:
@@ -359,6 +364,12 @@ def _lock(folder: Path) -> FileLock:
     except Timeout:
         raise Held(f"{folder}: another process is training this run: wait for it, or choose another --name") from None
     return lock
+
+
+def _rank(metrics: Mapping[str, float], monitor: str, mode: str) -> list[float]:
+    """The larger, the better. Between equals the loss decides, and what is not a number is the worst."""
+    values = [metrics[monitor] * (1 if mode == "max" else -1), -metrics.get("val/loss", 0.0)]
+    return [-math.inf if math.isnan(value) else value for value in values]
 
 
 def _plain(value: Any) -> Any:

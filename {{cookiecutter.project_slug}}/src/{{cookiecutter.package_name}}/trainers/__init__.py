@@ -36,8 +36,8 @@ def check(settings: config.Config) -> None:
     platform = settings.accelerator.platform
     if refused := frameworks()[settings.framework].REFUSED.get(platform):
         raise InputError(f"accelerator.platform = {platform!r}: {refused}")
-    if settings.accelerator.precision == "float64" and platform in ("gpu", "tpu"):
-        raise InputError(f"accelerator.precision = 'float64' is for proofs on cpu, not for {platform!r}")
+    if settings.accelerator.precision == "float64" and platform != "cpu":
+        raise InputError(f"accelerator.precision = 'float64' is for proofs on cpu, not {platform!r}: --accelerator cpu")
     batch_size, accumulate = settings.data.batch_size, settings.trainer.accumulate
     if batch_size % accumulate:
         raise InputError(f"data.batch_size = {batch_size} is not divisible by trainer.accumulate = {accumulate}")

@@ -1,7 +1,6 @@
 """The session as a Lightning callback: counts, logs, pictures, checkpoints and the end of the run."""
 
 import contextlib
-import functools
 from typing import Any
 
 import lightning as L
@@ -56,11 +55,11 @@ class SessionCallback(L.Callback):
         self._save_and_stop(trainer, session.plan.saves(session.step) or improved)
 
     def _save_and_stop(self, trainer: L.Trainer, save: bool) -> None:
-        session = self.session
-        if save or session.stopping:
+        session, stopping = self.session, self.session.stopping  # asked once: a later signal waits for the next step
+        if save or stopping:
             with session.pause():
-                session.save(functools.partial(trainer.save_checkpoint), ".ckpt")
-        if session.stopping:
+                session.save(trainer.save_checkpoint, ".ckpt")
+        if stopping:
             raise Interrupted
 
 

@@ -141,11 +141,8 @@ def create_optimizer(part: nn.Module, config: OptimizerConfig) -> torch.optim.Op
 
     Its learning rate is 1: LambdaLR multiplies it by the schedule's, which is then exactly that.
     """
-    parameters = list(part.parameters())
-    groups = [{"params": parameters, "weight_decay": 0.0}]
-    if config.weight_decay:
-        decayed, others = ([p for p in parameters if (p.ndim > 1) is wanted] for wanted in (True, False))
-        groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    decayed, others = ([p for p in part.parameters() if (p.ndim > 1) is wanted] for wanted in (True, False))
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
     if config.name == "adamw":
         return torch.optim.AdamW(groups, 1.0, (config.momentum, 0.999), 1e-8, fused=True)
     return torch.optim.SGD(groups, 1.0, config.momentum, fused=True)

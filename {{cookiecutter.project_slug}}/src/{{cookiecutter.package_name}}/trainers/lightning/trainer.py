@@ -69,7 +69,7 @@ class Engine:
             callbacks=[SessionCallback(session)],
             logger=SessionLogger(session),
         )
-        if session.step < plan.total_steps:
+        if session.step < plan.total_steps and not session.stopping:
             with contextlib.suppress(Interrupted):
                 trainer.fit(module, datamodule=DataModule(data, batches, plan), ckpt_path=start, weights_only=True)
 

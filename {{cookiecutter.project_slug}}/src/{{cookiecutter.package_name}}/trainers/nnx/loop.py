@@ -54,7 +54,8 @@ class Engine:
         rates = [learning_rate(step, self.config.optimizer, end) for step in range(plan.total_steps)]
         table = jnp.asarray(rates, jnp.result_type(float))
         step = int(state.step)
-        while step < plan.total_steps and not session.stopping:
+        stopping = session.stopping
+        while step < plan.total_steps and not stopping:
             steps = plan.steps_at_once(step, self.config.frameworks["nnx"].steps_per_call)
             state, logs = self.train_step(state, batches.stack(step, steps), table, plan.logs(step + steps))
             step += steps
@@ -66,7 +67,8 @@ class Engine:
             if plan.validates(step):
                 with session.pause():
                     improved = self.validate(state, batches.batch_size, data, plan, session)
-            if plan.saves(step) or improved or session.stopping:
+            stopping = session.stopping  # asked once: a signal that comes later waits for the next step
+            if plan.saves(step) or improved or stopping:
                 with session.pause():
                     session.save(functools.partial(checkpoint.save, state=state))
 
