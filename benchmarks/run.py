@@ -78,7 +78,8 @@ def trained(framework, model):
 
 
 def python(*arguments):
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT / "src")}
+    # Steps as short as the perceptron's gain nothing from torch's second thread, which makes the figures noisy.
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT / "src"), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, *map(str, arguments)]
     done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True)
     if done.returncode:

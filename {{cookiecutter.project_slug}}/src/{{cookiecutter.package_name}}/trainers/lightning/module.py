@@ -54,12 +54,15 @@ class Module(L.LightningModule):
                 group.update({**wanted, "params": group["params"], "lr": rate})
 
     def training_step(self, batches: list[Batch], batch_idx: int) -> None:
-        """A step for each batch: one by default, `lightning.steps_per_call` to spare the Trainer's work between."""
-        for batch in batches:
+        """A step for each batch: one by default, `lightning.steps_per_call` to spare the Trainer's work between.
+
+        Lightning's hooks, those around backward and the optimizer's step too, are called for the last of them.
+        """
+        for i, batch in enumerate(batches, 1):
             self.step += 1
             # Dropout is a function of (seed, step), so no checkpoint has to hold a generator's state.
             seed(self.device, seed_of(self.config.seed, self.step))
-            self._step(batch, logging=self.plan.logs(self.step))
+            self._step(batch, logging=self.plan.logs(self.step), hooks=i == len(batches))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self.twin.eval_step(self.net, batch, self.metrics)
@@ -87,15 +90,15 @@ class Module(L.LightningModule):
             schedulers.append({"scheduler": rates, "interval": "step"})
         return optimizers, schedulers
 
-    def _step(self, batch: Batch, logging: bool) -> None:
+    def _step(self, batch: Batch, logging: bool, hooks: bool) -> None:
         """One update for each loss, in order, each over all micro-batches."""
         self.logs = logs = {}
         several, square_norm = len(self.losses) > 1, 0.0
-        optimizers, schedulers = _list(self.optimizers()), _list(self.lr_schedulers())
+        optimizers, schedulers = _list(self.optimizers(use_pl_optimizer=hooks)), _list(self.lr_schedulers())
         for name, optimizer, scheduler in zip(self.losses, optimizers, schedulers, strict=True):
             if several:
                 self.toggle_optimizer(optimizer)
-            total, weight, norm = self._update(name, optimizer, batch, with_norm=logging)
+            total, weight, norm = self._update(name, optimizer, batch, logging, hooks)
             scheduler.step()
             if several:
                 self.untoggle_optimizer(optimizer)
@@ -110,13 +113,14 @@ class Module(L.LightningModule):
         return getattr(self.net, loss.params) if loss.params else self.net
 
     def _update(
-        self, name: str, optimizer, batch: Batch, with_norm: bool
+        self, name: str, optimizer, batch: Batch, with_norm: bool, hooks: bool
     ) -> tuple[torch.Tensor, torch.Tensor | int, torch.Tensor | None]:
         """Returns the loss's sum and weight, and the norm of its mean's gradient where that is asked for."""
         pieces, total, weight = _split(batch, self.config.trainer.accumulate), 0.0, 0
+        backward = self.manual_backward if hooks else torch.Tensor.backward
         for piece in pieces:
             loss, w = self.losses[name].fn(self.net, piece)
-            self.manual_backward(loss if len(pieces) > 1 else loss / w)
+            backward(loss if len(pieces) > 1 else loss / w)
             total, weight = total + loss.detach(), weight + w
         grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         norm, clip_norm = None, self.config.optimizer.clip_norm
