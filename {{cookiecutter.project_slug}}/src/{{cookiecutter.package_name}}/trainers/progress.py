@@ -18,11 +18,10 @@ class Progress:
         self.plan, self.batch_size, self.step = plan, batch_size, start
         self.first_step_seconds = 0.0
         self._began, self._earlier = began, seconds
-        self._start, self._clock, self._paused = start, time.perf_counter(), 0.0
+        self._clock, self._paused = time.perf_counter(), 0.0
         self._mark, self._mark_step = self._clock, start
-        self._first: tuple[int, float] | None = (
-            None  # (step, training time) after the first dispatch, and at the last log
-        )
+        # (step, training time) after the first dispatch, and at the last log entry.
+        self._first: tuple[int, float] | None = None
         self._last = (start, 0.0)
         self._bar = tqdm(
             total=plan.total_steps, initial=start, unit="step", disable=not sys.stderr.isatty(), dynamic_ncols=True

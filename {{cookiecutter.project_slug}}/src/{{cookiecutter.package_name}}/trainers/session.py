@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from ..data.sources import Batch
 from ..errors import RunError
@@ -38,7 +39,7 @@ class Session:
         return bool(self.signal) or self.run.out_of_patience
 
     def say(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+        tqdm.write(line, file=sys.stderr)
 
     def begin(self, parameters: Mapping[str, np.ndarray]) -> None:
         """Takes the parameters by path, before the first step: their number and a table of them."""

@@ -8,6 +8,7 @@ Engine(config, task, spec)                          raises InputError where the 
 .peak_memory()                                      bytes on the device, 0 where it does not tell
 """
 
+import contextlib
 import dataclasses
 import sys
 import time
@@ -52,7 +53,7 @@ def train(config: Config) -> Path:
         run.start(data.spec, framework.PACKAGES, engine.describe())
         session = Session(run, task, data.spec, plan, began)
         session.say(f"{run.folder}: {engine.describe()}, {len(data.train)} examples, {plan.total_steps} steps")
-        with session.signals():
+        with session.signals(), contextlib.closing(session.progress):
             engine.train(run.resume_from, batches, data, plan, session)
         if session.signal:
             raise Stopped(session.signal, f"step {session.step} is saved, the same command goes on from there")
