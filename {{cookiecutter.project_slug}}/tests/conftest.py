@@ -49,3 +49,19 @@ def cli():
         return Outcome(code, out.getvalue(), err.getvalue())
 
     return run
+
+
+@pytest.fixture
+def complaint(cli, project):
+    """`complaint(*words)` is the line that a command ends with, which has exit code 2 and leaves no file."""
+
+    def line(*words):
+        before = sorted(project.rglob("*"))
+        outcome = cli(*words)
+        assert outcome.code == 2, outcome
+        assert outcome.out == ""
+        assert outcome.err.startswith("error: ") and outcome.err.count("\n") == 1, outcome.err
+        assert sorted(project.rglob("*")) == before
+        return outcome.err
+
+    return line

@@ -325,22 +325,6 @@ def test_what_needs_no_device_is_told_before_a_framework_is_imported(project, fr
 # What is wrong is one line that names the thing, the value and the way out; nothing is written.
 
 
-@pytest.fixture
-def complaint(cli, project):
-    """`complaint(*words)` is the line that a command ends with, which has exit code 2 and leaves no file."""
-
-    def line(*words):
-        before = sorted(project.rglob("*"))
-        outcome = cli(*words)
-        assert outcome.code == 2, outcome
-        assert outcome.out == ""
-        assert outcome.err.startswith("error: ") and outcome.err.count("\n") == 1, outcome.err
-        assert sorted(project.rglob("*")) == before
-        return outcome.err
-
-    return line
-
-
 # For the case that a run starts that must not.
 SHORT = ("--framework", next(iter(frameworks())), "--accelerator=cpu", "--debug=fast")
 

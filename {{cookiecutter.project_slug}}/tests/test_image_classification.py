@@ -272,22 +272,6 @@ def test_prediction_of_an_image_depends_neither_on_those_beside_it_nor_on_its_mo
     assert coloured.split()[1:] == predicted[1].out.splitlines()[0].split()[1:]
 
 
-@pytest.fixture
-def complaint(cli, project):
-    """`complaint(*words)` is the line that a command ends with, which has exit code 2 and leaves no file."""
-
-    def line(*words):
-        before = sorted(project.rglob("*"))
-        outcome = cli(*words)
-        assert outcome.code == 2, outcome
-        assert outcome.out == ""
-        assert outcome.err.startswith("error: ") and outcome.err.count("\n") == 1, outcome.err
-        assert sorted(project.rglob("*")) == before
-        return outcome.err
-
-    return line
-
-
 def test_an_image_of_another_size_is_one_line(complaint, folder, project):
     line = complaint("predict", folder, draw(project, 1), draw(project, 2, size=(20, 30)))
     assert "2L.png has 20 x 30 pixels, but the model takes 28 x 28" in line
