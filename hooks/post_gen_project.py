@@ -45,6 +45,8 @@ def unwanted(answers):
     families = {family for row in table.values() for family in row["models"]}
     for family in sorted(families - {family for task in tasks for family in table[task]["models"]}):
         yield f"src/*/models/{family}/"
+        yield f"tests/test_{family}.py"
+        yield f"tests/test_*_{family}.py"
 
 
 def matches(path, pattern):

@@ -30,6 +30,7 @@ DISTRIBUTIONS = {
     "optax": "optax",
     "orbax": "orbax-checkpoint",
     "packaging": "packaging",
+    "safetensors": "safetensors",
     "tensorboard": "tensorboard",
     "torch": "torch",
     "torchmetrics": "torchmetrics",

@@ -32,7 +32,7 @@ def about_of(project):
 def expected_files(framework, tasks):
     """Which files of the template a project holds, each decided by the folders that it lies in."""
     other = {"both": (), "lightning": ("nnx",), "nnx": ("lightning", "torch")}[framework]
-    families = {family for task in tasks for family in TABLES["_tasks"][task]["models"]}
+    families = {"layers"} | {family for task in tasks for family in TABLES["_tasks"][task]["models"]}
     files = {"LICENSE"}
     for path in files_of(PROJECT, template=True):
         folders, name = path.split("/")[:-1], path.split("/")[-1]
@@ -287,7 +287,7 @@ def test_a_new_task_is_its_files_and_one_row(tmp_path):
     assert {path for path in files if "/tasks/" in path and path.count("/") > 3} == {
         f"src/some_project/tasks/ranking/{name}.py" for name in ("__init__", "data", "nnx")
     }
-    assert {path.split("/")[3] for path in files if "/models/" in path and path.count("/") > 3} == {"lstm"}
+    assert {path.split("/")[3] for path in files if "/models/" in path and path.count("/") > 3} == {"layers", "lstm"}
     assert {"configs/ranking/default.yaml", "tests/test_ranking.py"} <= files
     assert not {path for path in files if "forecasting" in path or "image_classification" in path}
     about = about_of(project)

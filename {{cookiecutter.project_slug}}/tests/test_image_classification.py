@@ -1,5 +1,6 @@
 """Image classification: its datasets, and training, evaluation and prediction on a miniature of MNIST."""
 
+import csv
 import gzip
 import hashlib
 import json
@@ -17,8 +18,8 @@ from {{cookiecutter.package_name}} import task as tasks
 from {{cookiecutter.package_name}}.data.files import Remote
 from {{cookiecutter.package_name}}.run import read_config, read_record, read_result
 from {{cookiecutter.package_name}}.tasks.image_classification import data
-from {{cookiecutter.package_name}}.tasks.image_classification.data import MNIST_FILES, random_shift, read_idx
-from {{cookiecutter.package_name}}.trainers import frameworks, load_config
+from {{cookiecutter.package_name}}.tasks.image_classification.data import MNIST_FILES, read_idx
+from {{cookiecutter.package_name}}.trainers import frameworks, load_config, workflow
 
 FRAMEWORKS = list(frameworks())
 TASK = tasks.find("image_classification")
@@ -145,7 +146,8 @@ def test_a_result_counts_epochs_and_parameters(folder):
 
 
 def test_a_result_has_metrics_that_are_keyed_as_the_tags_are(folder):
-    assert set(read_result(folder)["metrics"]) == {"val/loss", "val/accuracy", "test/loss", "test/accuracy"}
+    names = ("loss", "accuracy", "top5_accuracy")
+    assert set(read_result(folder)["metrics"]) == {f"{split}/{name}" for split in ("val", "test") for name in names}
 
 
 def test_a_result_names_checkpoints_that_are_there(folder):
@@ -187,8 +189,11 @@ def tags(folder):
 
 def test_the_tags_are_those_that_are_promised(folder):
     scalars = {f"train/{name}" for name in "loss learning_rate grad_norm steps_per_second examples_per_second".split()}
-    scalars |= {"train/epoch", "train/memory_bytes", "val/loss", "val/accuracy", "test/loss", "test/accuracy"}
+    scalars |= {"train/epoch", "train/memory_bytes"}
     others = {"config", "parameters", "val/examples", "_hparams_/session_start_info", "_hparams_/session_end_info"}
+    for split in ("val", "test"):
+        scalars |= {f"{split}/loss", f"{split}/accuracy", f"{split}/top5_accuracy"}
+        others |= {f"{split}/confusion_matrix", f"{split}/per_class_accuracy"}
     assert {tag for tag in tags(folder) if not tag.startswith("params/")} == scalars | others
 
 
@@ -222,7 +227,8 @@ def evaluated(trained, framework, cli):
 
 def test_evaluation_prints_the_test_metrics_of_the_result(evaluated, folder):
     outcome, *_ = evaluated
-    printed = {line.split()[0]: float(line.split()[1]) for line in outcome.out.splitlines()}
+    lines = outcome.out.partition("\n\n")[0].splitlines()
+    printed = {line.split()[0]: float(line.split()[1]) for line in lines}
     expected = {tag: value for tag, value in read_result(folder)["metrics"].items() if tag.startswith("test/")}
     assert outcome.code == 0 and printed == pytest.approx(expected, abs=1e-4)
 
@@ -257,8 +263,35 @@ def predicted(trained, framework, cli, tmp_path_factory):
 def test_prediction_is_a_line_for_each_image_in_order(predicted):
     paths, outcome = predicted
     assert outcome.code == 0, outcome.err
-    lines = [re.escape(str(path)) + r"  label \d  probability [01]\.\d{4}" for path in paths]
+    lines = [r"input +label +probability", *(re.escape(str(path)) + r" +\d +[01]\.\d{4}" for path in paths)]
     assert re.fullmatch("\n".join(lines) + "\n", outcome.out), outcome.out
+
+
+def test_prediction_can_be_written_as_csv(cli, folder, project, predicted):
+    paths, outcome = predicted
+    written = cli("predict", folder, *paths, "--output", "some.csv")
+    assert written.out.startswith(outcome.out) and "3 rows in some.csv" in written.out
+    with open("some.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [list(row) for row in rows] == [["input", "label", "probability"]] * 3
+    assert [row["input"] for row in rows] == [str(path) for path in paths]
+    shown = [line.split()[1:] for line in outcome.out.splitlines()[1:]]
+    assert [[row["label"], f"{float(row['probability']):.4f}"] for row in rows] == shown
+
+
+def test_of_many_predictions_that_are_written_the_first_are_shown(cli, folder, project):
+    written = cli("predict", folder, *[draw(project, 3)] * 40, "--output=some.csv")
+    assert "... and 16 more" in written.out and "40 rows in some.csv" in written.out
+    assert len(Path("some.csv").read_text().splitlines()) == 41
+
+
+def test_a_csv_file_that_cannot_be_written_is_one_line(complaint, folder, project):
+    image = draw(project, 3)
+    assert "--output none/some.csv: No such file" in complaint("predict", folder, image, "--output=none/some.csv")
+
+
+def test_output_without_a_file_is_one_line(complaint, folder, project):
+    assert "--output needs a value" in complaint("predict", folder, draw(project, 3), "--output")
 
 
 def test_prediction_needs_nothing_but_the_runs_folder(cli, folder, project, predicted):
@@ -269,7 +302,7 @@ def test_prediction_needs_nothing_but_the_runs_folder(cli, folder, project, pred
 
 def test_prediction_of_an_image_depends_neither_on_those_beside_it_nor_on_its_mode(cli, folder, project, predicted):
     coloured = cli("predict", folder, draw(project, 3, mode="RGB")).out
-    assert coloured.split()[1:] == predicted[1].out.splitlines()[0].split()[1:]
+    assert coloured.split()[4:] == predicted[1].out.splitlines()[1].split()[1:]
 
 
 def test_an_image_of_another_size_is_one_line(complaint, folder, project):
@@ -305,7 +338,7 @@ def test_prediction_of_nothing_is_one_line(complaint, folder):
 @pytest.mark.parametrize("command", ["evaluate", "predict"])
 def test_a_checkpoint_that_is_none_is_one_line(complaint, folder, project, command):
     line = complaint(command, folder, *[draw(project, 1)] * (command == "predict"), "--checkpoint", "first")
-    assert "first" in line and "best or last" in line
+    assert "--checkpoint first: choose best, last or one of the steps [4]" in line
 
 
 # What is wrong is told before anything is written.
@@ -502,63 +535,48 @@ def test_idx_files_are_read_in_their_shape(tmp_path):
 
 # Augmentation.
 
-
-def shifted(images, pixels, seed=0):
-    return random_shift({"image": images, "label": np.arange(len(images))}, np.random.default_rng(seed), pixels)
+AUGMENTATIONS = ["--data.shift=3", "--data.flip=true", "--data.cutout=5", "--data.mixup=0.2"]
 
 
-def moved(image, down, right):
-    """By hand: what leaves at an edge is lost, what comes in is black."""
-    height, width, _ = image.shape
-    result = np.zeros_like(image)
-    for y in range(height):
-        for x in range(width):
-            if 0 <= y - down < height and 0 <= x - right < width:
-                result[y, x] = image[y - down, x - right]
-    return result
+def test_without_augmentation_nothing_is_drawn(miniature):
+    found = dataset(f"--data.root={miniature}")
+    assert found.draw is None and found.augment is None
 
 
-IMAGES = np.random.default_rng(1).integers(1, 256, (200, 5, 6, 2)).astype(np.uint8)
+@pytest.mark.parametrize("option", AUGMENTATIONS[:3])
+def test_an_augmentation_changes_training_images(miniature, option):
+    found = dataset(f"--data.root={miniature}", option)
+    batch = found.train[np.arange(50)]
+    after = found.augment({**batch, **found.draw(np.random.default_rng(0), 50)})
+    assert after.keys() == batch.keys() and np.array_equal(after["label"], batch["label"])
+    assert (after["image"].shape, after["image"].dtype) == (batch["image"].shape, np.uint8)
+    assert not np.array_equal(after["image"], batch["image"])
 
 
-def test_a_shift_moves_each_image_as_a_whole():
-    steps = range(-2, 3)
-    for before, after in zip(IMAGES[:20], shifted(IMAGES[:20], 2)["image"], strict=True):
-        assert any(np.array_equal(after, moved(before, down, right)) for down in steps for right in steps)
-
-
-def test_a_shift_moves_in_each_direction():
-    images = np.zeros((200, 5, 5, 1), np.uint8)
-    images[:, 2, 2] = 255
-    places = {tuple(np.argwhere(image[..., 0])[0]) for image in shifted(images, 1)["image"]}
-    assert places == {(y, x) for y in (1, 2, 3) for x in (1, 2, 3)}
-
-
-def test_a_shift_keeps_shape_kind_and_everything_else():
-    batch = shifted(IMAGES, 2)
-    assert (batch["image"].shape, batch["image"].dtype) == (IMAGES.shape, np.uint8)
-    assert np.array_equal(batch["label"], np.arange(200))
-
-
-def test_a_shift_draws_from_its_generator_alone():
-    assert np.array_equal(shifted(IMAGES, 2)["image"], shifted(IMAGES, 2)["image"])
-    assert not np.array_equal(shifted(IMAGES, 2)["image"], shifted(IMAGES, 2, seed=1)["image"])
-
-
-def test_a_shift_leaves_the_images_that_it_was_given():
-    images = IMAGES.copy()
-    shifted(images, 2)
-    assert np.array_equal(images, IMAGES)
-
-
-def test_without_a_shift_there_is_no_augmentation(miniature):
-    assert dataset(f"--data.root={miniature}", "--data.shift=0").augment is None
+def test_mixup_gives_the_loss_a_share_of_each_example(miniature):
+    found = dataset(f"--data.root={miniature}", AUGMENTATIONS[3])
+    batch = found.train[np.arange(50)]
+    after = found.augment({**batch, **found.draw(np.random.default_rng(0), 50)})
+    assert after.keys() == {"image", "label", "mix"} and after["mix"].shape == (50,)
+    assert np.array_equal(after["image"], batch["image"])
 
 
 def test_validation_and_test_are_not_augmented(miniature):
-    plain, moving = (dataset(f"--data.root={miniature}", f"--data.shift={pixels}") for pixels in (0, 3))
+    plain, moving = (dataset(f"--data.root={miniature}", *options) for options in ([], AUGMENTATIONS))
     assert np.array_equal(plain.val.arrays["image"], moving.val.arrays["image"])
     assert np.array_equal(plain.test.arrays["image"], moving.test.arrays["image"])
+
+
+@pytest.mark.parametrize("key", ["shift", "cutout"])
+def test_an_augmentation_that_leaves_nothing_of_an_image_is_one_line(complaint, miniature, key):
+    line = complaint(*small(FRAMEWORKS[0], miniature, f"--data.{key}=28"))
+    assert f"data.{key} = 28" in line and "28 x 28 pixels" in line
+
+
+def test_a_model_that_overfits_sees_its_images_as_they_are():
+    config = load_config("image_classification", [*AUGMENTATIONS, "--data.label_smoothing=0.1", "--debug=overfit"]).data
+    found = (config.shift, config.flip, config.cutout, config.mixup, config.label_smoothing)
+    assert found == (0, False, 0, 0, 0)
 
 
 # What people see.
@@ -567,14 +585,14 @@ def test_validation_and_test_are_not_augmented(miniature):
 def shown(count, channels=1):
     labels = np.arange(count, dtype=np.int32) % 10
     batch = {"image": np.zeros((count, 28, 28, channels), np.uint8), "label": labels}
-    [(tag, pixels)] = TASK.pictures(batch, {"logits": np.eye(10, dtype=np.float32)[labels]}, SPEC).items()
-    return tag, pixels
+    [(name, pixels)] = TASK.examples(batch, {"logits": np.eye(10, dtype=np.float32)[labels]}, SPEC).items()
+    return name, pixels
 
 
 @pytest.mark.parametrize(("count", "height"), [(1, 110), (8, 110), (9, 220), (16, 220), (40, 220)])
 def test_pictures_are_a_grid_of_at_most_sixteen(count, height):
-    tag, pixels = shown(count)
-    assert (tag, pixels.shape, pixels.dtype) == ("val/examples", (height, 768, 3), np.uint8)
+    name, pixels = shown(count)
+    assert (name, pixels.shape, pixels.dtype) == ("examples", (height, 768, 3), np.uint8)
 
 
 def test_pictures_may_have_colours():
@@ -584,11 +602,60 @@ def test_pictures_may_have_colours():
 def test_pictures_tell_right_from_wrong_by_colour():
     batch = {"image": np.zeros((1, 28, 28, 1), np.uint8), "label": np.zeros(1, np.int32)}
     right, wrong = (
-        TASK.pictures(batch, {"logits": np.eye(10, dtype=np.float32)[[guess]]}, SPEC)["val/examples"].astype(int)
+        TASK.examples(batch, {"logits": np.eye(10, dtype=np.float32)[[guess]]}, SPEC)["examples"].astype(int)
         for guess in (0, 1)
     )
     greener = [int((pixels[:14, :, 1] - pixels[:14, :, 0]).sum()) for pixels in (right, wrong)]
     assert greener[0] > 0 > greener[1]
+
+
+COUNTS = np.array([[8, 2, 0], [0, 10, 0], [3, 3, 0]])  # of the third class, all are taken for others
+ANIMALS = {"classes": ["cat", "dog", "owl"]}
+
+
+def test_classes_are_listed_with_their_accuracy_the_worst_first():
+    _, _, *rows = TASK.charts({"confusion": COUNTS}, ANIMALS)["per_class_accuracy"].splitlines()
+    assert [[cell.strip() for cell in row.strip("|").split("|")] for row in rows] == [
+        ["owl", "0.0000", "6", "cat (3)"],
+        ["cat", "0.8000", "10", "dog (2)"],
+        ["dog", "1.0000", "10", ""],
+    ]
+
+
+def test_a_class_without_examples_has_no_accuracy():
+    counts = np.diag([3, 0, 2])
+    assert "dog" not in TASK.charts({"confusion": counts}, ANIMALS)["per_class_accuracy"]
+
+
+def test_a_confusion_matrix_is_darkest_where_a_class_is_predicted_most():
+    pixels = TASK.charts({"confusion": COUNTS}, ANIMALS)["confusion_matrix"]
+    cell = 640 // 3
+    corners = pixels[32 + 3 :: cell, 96 + 1 :: cell, 0].astype(int)  # beside the numbers
+    assert corners.tolist() == [[51, 204, 255], [255, 0, 255], [128, 128, 255]]
+
+
+@pytest.mark.parametrize("classes", [1, 2, 26, 27, 100, 1000])
+def test_a_confusion_matrix_may_have_any_number_of_classes(classes):
+    spec = {"classes": [f"class {i}" for i in range(classes)]}
+    pixels = TASK.charts({"confusion": np.eye(classes, dtype=np.int64)}, spec)["confusion_matrix"]
+    assert pixels.dtype == np.uint8 and max(pixels.shape) <= 1024
+
+
+def test_the_metrics_count_every_example_once_and_know_the_five_likeliest(cli, framework, folder, miniature):
+    metrics, charts = workflow.evaluate(folder, load_config(saved=read_config(folder)))
+    outputs = workflow.Predictor(folder, load_config(saved=read_config(folder))).outputs(
+        dataset(f"--data.root={miniature}").test.arrays["image"]
+    )
+    five = np.argsort(-outputs["logits"], 1)[:, :5]
+    assert metrics["test/top5_accuracy"] == pytest.approx((five == TEST[:, None]).any(1).mean())
+    assert metrics["test/accuracy"] == pytest.approx((five[:, 0] == TEST).mean())
+    counted = [int(row.split("|")[3]) for row in charts["per_class_accuracy"].splitlines()[2:]]
+    assert sum(counted) == len(TEST)
+
+
+def test_mixup_in_micro_batches_of_odd_size_is_one_line(complaint, miniature, framework):
+    line = complaint(*small(framework, miniature, "--data.mixup=0.2", "--trainer.accumulate=32"))
+    assert "data.mixup = 0.2 mixes pairs" in line and "trainer.accumulate = 32" in line
 
 
 def test_a_prediction_names_the_likeliest_class_and_its_probability():

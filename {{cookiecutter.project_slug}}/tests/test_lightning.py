@@ -4,16 +4,19 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers.logger import DummyLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from {{cookiecutter.package_name}} import task as tasks
 from {{cookiecutter.package_name}} import trainers
 from {{cookiecutter.package_name}}.data.batches import TrainBatches
 from {{cookiecutter.package_name}}.run import read_record
 from {{cookiecutter.package_name}}.trainers import session, workflow
+from {{cookiecutter.package_name}}.trainers.lightning import trainer as trainer_module
 from {{cookiecutter.package_name}}.trainers.lightning.data import DataModule
-from {{cookiecutter.package_name}}.trainers.lightning.module import Module, seed_of
+from {{cookiecutter.package_name}}.trainers.lightning.logger import EventLogger
+from {{cookiecutter.package_name}}.trainers.lightning.module import LossScale, Module, create_optimizer, seed_of
 from {{cookiecutter.package_name}}.trainers.lightning.trainer import Engine, make_trainer
-from {{cookiecutter.package_name}}.trainers.schedule import Plan
+from {{cookiecutter.package_name}}.trainers.schedule import LOSS_SCALE, LOSS_SCALE_STEPS, Plan
 
 SMALL = ("--framework=lightning", "--model.name=mlp", "--model.hidden=16", "--data.batch_size=128", "--accelerator=cpu")
 
@@ -78,7 +81,7 @@ def fit(settings, **overrides):
     """Trains without a run: what a person does in a notebook."""
     task = tasks.find(settings.task)
     data = task.load(settings.data)
-    batches = TrainBatches(data.train, settings.data.batch_size, settings.seed, data.augment)
+    batches = TrainBatches(data, settings.data.batch_size, settings.seed)
     plan = Plan.of(settings, batches.steps_per_epoch)
     module = Engine(settings, task, data.spec).module(plan)
     trainer = make_trainer(settings, limit_train_batches=5, max_epochs=1, **overrides)
@@ -86,18 +89,85 @@ def fit(settings, **overrides):
     return trainer
 
 
+class Recorder(DummyLogger):
+    """A foreign logger."""
+
+    def __init__(self):
+        super().__init__()
+        self.logged = {}
+
+    def log_metrics(self, metrics, step=None):
+        self.logged |= metrics
+
+
 def test_the_trainer_takes_foreign_callbacks_and_loggers():
-    class Recorder(DummyLogger):
-        logged: dict = {}
-
-        def log_metrics(self, metrics, step=None):
-            self.logged |= metrics
-
     callback, logger = Foreign(), Recorder()
     trainer = fit(config(), callbacks=[callback], logger=logger, log_every_n_steps=1)
     assert callback.steps == 5
     assert "foreign/steps" in logger.logged
     assert "val/accuracy" in trainer.callback_metrics
+
+
+def test_callbacks_and_loggers_of_ones_own_are_in_every_run(project, monkeypatch):
+    callback, logger = Foreign(), Recorder()
+    monkeypatch.setattr(trainer_module, "CALLBACKS", [callback])
+    monkeypatch.setattr(trainer_module, "LOGGERS", [logger])
+    folder = workflow.train(config("--trainer.max_steps=60", "--trainer.epochs=0"))
+    assert callback.steps == 60
+    assert "foreign/steps" in logger.logged
+    assert "foreign/steps" in (folder / "metrics.jsonl").read_text()
+
+
+def test_flags_of_the_trainer_can_be_overridden():
+    assert make_trainer(config(), max_epochs=7, logger=False).max_epochs == 7
+
+
+def test_the_event_writer_is_a_logger_for_any_trainer(project):
+    logger = EventLogger("events/one")
+    fit(config(), logger=logger, callbacks=[Foreign()], log_every_n_steps=1)
+    logger.log_hyperparams({"optimizer": {"name": "adamw"}, "layers": [1, 2]})
+    logger.finalize("success")
+    found = EventAccumulator("events/one").Reload()
+    assert {"foreign/steps", "_hparams_/session_start_info"} <= set(found.Tags()["tensors"])
+    assert [event.step for event in found.Tensors("foreign/steps")] == [0, 1, 2, 3, 4]
+    assert (logger.name, logger.version) == ("events", "one")
+
+
+def test_a_module_of_a_checkpoint_predicts_with_the_average(project):
+    folder = workflow.train(config("--trainer.epochs=1", "--optimizer.ema_decay=0.9"))
+    module = Module.load_from_checkpoint(folder / "checkpoints" / read_record(folder).last, weights_only=True)
+    images = torch.randint(0, 256, (3, 8, 8, 1), dtype=torch.uint8)
+    with torch.no_grad():
+        logits = module.eval()({"image": images})["logits"]
+        averaged, raw = (net(images / 127.5 - 1.0) for net in (module.ema, module.net))
+    assert torch.equal(logits, averaged) and not torch.equal(logits, raw)
+
+
+def test_an_update_that_overflows_is_left_out_and_halves_the_loss_scale():
+    for optimizer in ("sgd", "adamw"):
+        settings = config(f"--optimizer.name={optimizer}", "--optimizer.weight_decay=0")
+        layer, scale = torch.nn.Linear(2, 1), LossScale()
+        fused = create_optimizer(layer, settings.optimizer)
+        before = [p.detach().clone() for p in layer.parameters()]
+        for p in layer.parameters():
+            p.grad = torch.full_like(p, torch.inf)
+        scale.guard(fused, torch.tensor(torch.inf))
+        fused.step()
+        assert all(torch.equal(a, b) for a, b in zip(before, layer.parameters(), strict=True))
+        assert (scale.factor.item(), scale.steps.item()) == (LOSS_SCALE / 2, 0)
+        for p in layer.parameters():
+            p.grad = torch.ones_like(p)
+        scale.guard(fused, torch.tensor(1.0))
+        fused.step()
+        assert all(torch.allclose(a - 1, b) for a, b in zip(before, layer.parameters(), strict=True))
+
+
+def test_the_loss_scale_doubles_after_many_good_updates():
+    scale, optimizer = LossScale(), torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], 1.0)
+    for _ in range(LOSS_SCALE_STEPS):
+        assert scale.factor == LOSS_SCALE
+        scale.guard(optimizer, torch.tensor(1.0))
+    assert (scale.factor.item(), scale.steps.item()) == (2 * LOSS_SCALE, 0)
 
 
 def test_several_steps_in_one_call_are_the_same_steps(project):

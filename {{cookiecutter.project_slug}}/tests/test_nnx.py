@@ -10,6 +10,8 @@ from {{cookiecutter.package_name}}.data.batches import TrainBatches
 from {{cookiecutter.package_name}}.run import read_record
 from {{cookiecutter.package_name}}.trainers import session, workflow
 from {{cookiecutter.package_name}}.trainers.nnx.loop import Engine
+from {{cookiecutter.package_name}}.trainers.nnx.train_state import LossScale
+from {{cookiecutter.package_name}}.trainers.schedule import LOSS_SCALE_STEPS
 
 SMALL = ("--framework=nnx", "--model.name=mlp", "--model.hidden=16", "--data.batch_size=128", "--accelerator=cpu")
 
@@ -21,8 +23,7 @@ def config(*options):
 def engine(settings):
     task = tasks.find(settings.task)
     data = task.load(settings.data)
-    batches = TrainBatches(data.train, settings.data.batch_size, settings.seed, data.augment)
-    return Engine(settings, task, data.spec), batches
+    return Engine(settings, task, data.spec), TrainBatches(data, settings.data.batch_size, settings.seed)
 
 
 def last_state(settings, folder):
@@ -32,22 +33,24 @@ def last_state(settings, folder):
 def run_steps(settings, dispatches, steps_per_dispatch):
     """The state and the last step's logs after some dispatches."""
     made, batches = engine(settings)
-    state, rates = made.init(), np.full(100, 0.01)
+    state, train_step = made.init(), made.train_step()
     for i in range(dispatches):
-        state, logs = made.train_step(state, batches.stack(i * steps_per_dispatch, steps_per_dispatch), rates, True)
-    return made, state, logs
+        batch = batches.stack(i * steps_per_dispatch, steps_per_dispatch)
+        state, logs = train_step(state, batch, np.full(100, 0.01), True, {})
+    return train_step, state, logs
 
 
 def test_the_step_is_compiled_once():
-    made, _, _ = run_steps(config("--model.dropout=0.3", "--data.shift=1"), 5, 1)
-    assert made.train_step._cache_size() == 1
+    ways = ("--model.dropout=0.3", "--data.shift=1", "--optimizer.ema_decay=0.9", "--accelerator.precision=float16")
+    train_step, _, _ = run_steps(config(*ways), 5, 1)
+    assert train_step._cache_size() == 1
 
 
 def test_the_state_is_donated():
     made, batches = engine(config())
     state = made.init()
     before = jax.tree.leaves(state.params)
-    made.train_step(state, batches.stack(0, 1), np.full(100, 0.01), True)
+    made.train_step()(state, batches.stack(0, 1), np.full(100, 0.01), True, {})
     assert all(array.is_deleted() for array in before)
 
 
@@ -87,3 +90,21 @@ def test_an_interrupted_run_ends_with_the_same_bits(project, monkeypatch):
             workflow.train(settings)
     again = last_state(settings, workflow.train(settings))
     jax.tree.map(np.testing.assert_array_equal, whole, again)
+
+
+def test_an_update_that_overflows_is_left_out_and_halves_the_loss_scale():
+    made, batches = engine(config("--accelerator.precision=float16", "--optimizer.name=sgd"))
+    state, train_step = made.init(), made.train_step()
+    huge = state.replace(loss_scale=LossScale(np.float32(2.0**40), np.int32(7)))
+    before = jax.device_get(huge.params)
+    after, _ = train_step(huge, batches.stack(0, 1), np.full(100, 0.01), False, {})
+    jax.tree.map(np.testing.assert_array_equal, before, after.params)
+    assert (float(after.loss_scale.factor), int(after.loss_scale.steps), int(after.step)) == (2.0**39, 0, 1)
+
+
+def test_the_loss_scale_doubles_after_many_good_updates():
+    scale = LossScale(np.float32(8), np.int32(0))
+    for _ in range(LOSS_SCALE_STEPS):
+        assert scale.factor == 8
+        scale = scale.next(np.bool_(True))
+    assert (scale.factor, scale.steps) == (16, 0)

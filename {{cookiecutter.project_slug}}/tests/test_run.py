@@ -382,7 +382,7 @@ def test_a_new_run_holds_what_its_data_are(begin):
 
 def test_a_run_whose_data_have_changed_is_refused(begin):
     interrupted(begin)
-    with pytest.raises(InputError, match=r"001: the data have changed .*: classes was \['a', 'b'\], is \['a'\]"):
+    with pytest.raises(InputError, match=r"001: the data have changed .*: classes: gone \['b'\], new \[\]"):
         begin(spec={**SPEC, "classes": ["a"]})
 
 

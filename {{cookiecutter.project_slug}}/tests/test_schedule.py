@@ -1,5 +1,7 @@
 """When what happens: the learning rates, and the plan of a run."""
 
+import dataclasses
+import itertools
 import math
 
 import pytest
@@ -19,7 +21,7 @@ def rates(schedule, steps, warmup=0, end=None, peak=1.0):
 
 def plan(*options, steps_per_epoch=10, start=0):
     """A run's plan; two epochs of ten steps but for the options."""
-    return Plan.of(load_config("", ["--trainer.epochs=2", *options]), steps_per_epoch, start)
+    return Plan.of(load_config("", ["--trainer.epochs=2", *options]), steps_per_epoch, start, overfit_steps=77)
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "linear", "inverse_sqrt"])
@@ -109,16 +111,38 @@ def test_an_event_comes_at_its_interval_and_at_the_end(event, every):
     assert steps == sorted({*range(every, 51, every), 50})
 
 
-def test_until_event_crosses_no_event():
-    for step in range(50):
-        crossed = range(step + 1, step + EVENTS.until_event(step))
+def calls(events, start, wanted):
+    """(step, how many) of each call to the end."""
+    return list(itertools.takewhile(lambda call: call[0] < events.total_steps, events.calls(start, wanted)))
+
+
+@pytest.mark.parametrize("wanted", [1, 2, 3, 5, 100])
+def test_no_call_crosses_an_event(wanted):
+    for step, count in calls(EVENTS, 0, wanted):
+        crossed = range(step + 1, step + count)
         assert not any(EVENTS.validates(at) or EVENTS.logs(at) or EVENTS.saves(at) for at in crossed)
 
 
-def test_until_event_leads_to_an_event():
-    for step in range(50):
-        at = step + EVENTS.until_event(step)
-        assert EVENTS.validates(at) or EVENTS.logs(at) or EVENTS.saves(at)
+@pytest.mark.parametrize("wanted", [1, 2, 3, 5, 100])
+def test_calls_take_every_step_once_and_only_two_numbers_of_steps(wanted):
+    found = calls(EVENTS, 3, wanted)
+    assert [at for step, count in found for at in range(step, step + count)] == list(range(3, EVENTS.total_steps))
+    assert {count for _, count in found} <= {1, wanted}
+
+
+def test_no_call_crosses_an_end_of_the_profile():
+    traced = dataclasses.replace(plan("--debug=profile"), profile=range(9, 14))
+    starts = [step for step, _ in calls(traced, 0, 2)]
+    assert {9, 14} <= {*starts}
+
+
+def test_debug_profile_traces_some_steps_after_the_first():
+    traced = plan("--debug=profile")
+    assert 0 < traced.profile.start < traced.profile.stop < traced.total_steps
+
+
+def test_debug_overfit_takes_the_steps_of_the_task():
+    assert plan("--debug=overfit").total_steps == 77
 
 
 def test_debug_fast_is_three_steps_and_two_batches_of_evaluation():

@@ -3,6 +3,7 @@
 Each goes through both trainers: the same losses in float64, one compile, exact resume.
 """
 
+import dataclasses
 import json
 import types
 
@@ -15,6 +16,7 @@ import pytest
 import torch
 from clu import metrics
 from flax import nnx
+from safetensors.numpy import save_file
 from torch import nn
 from torchmetrics import MeanMetric, MetricCollection
 
@@ -24,9 +26,7 @@ from {{cookiecutter.package_name}}.config import DataConfig, ModelConfig
 from {{cookiecutter.package_name}}.data.sources import Arrays, Dataset
 from {{cookiecutter.package_name}}.task import Loss
 from {{cookiecutter.package_name}}.trainers import session, workflow
-from {{cookiecutter.package_name}}.trainers.lightning import trainer
-from {{cookiecutter.package_name}}.trainers.nnx import loop
-from {{cookiecutter.package_name}}.twins import bridge
+from {{cookiecutter.package_name}}.trainers.lightning import trainer, weights
 
 VOCABULARY, LENGTH, NOISE = 11, 7, 3
 
@@ -48,8 +48,8 @@ def load_points(config):
     points = Arrays(point=rng.normal(2.0, 1.0, (96, 2)).astype(np.float32))
     few = Arrays(point=points.arrays["point"][:20])
 
-    def add_noise(batch, rng):
-        return {**batch, "noise": rng.normal(size=(len(batch["point"]), NOISE)).astype(np.float32)}
+    def add_noise(rng, n):
+        return {"noise": rng.normal(size=(n, NOISE)).astype(np.float32)}
 
     return Dataset(points, few, few, {}, add_noise)
 
@@ -95,10 +95,10 @@ def torch_score(model, batch, metrics):
 GAN = types.SimpleNamespace(
     load=load_points,
     nnx=types.SimpleNamespace(
-        Metrics=Metrics,
+        create_metrics=lambda spec: Metrics,
         create_model=lambda config, spec, *, rngs, **dtypes: NnxGan(rngs, dtypes),
         losses={"discriminator": nnx_discriminator_loss, "generator": nnx_generator_loss},
-        eval_step=lambda model, batch: Metrics.single_from_model_output(
+        eval_step=lambda model, batch, metrics: Metrics.single_from_model_output(
             loss=model.discriminator(batch["point"])[:, 0], mask=batch["mask"]
         ),
         predict_step=lambda model, batch: {"score": model.discriminator(batch["point"])},
@@ -169,10 +169,10 @@ def torch_score_tokens(model, batch, metrics):
 RAGGED = types.SimpleNamespace(
     load=load_sentences,
     nnx=types.SimpleNamespace(
-        Metrics=Metrics,
+        create_metrics=lambda spec: Metrics,
         create_model=lambda config, spec, *, rngs, **dtypes: NnxTagger(rngs, dtypes),
         losses={"loss": nnx_token_loss},
-        eval_step=lambda model, batch: Metrics.single_from_model_output(
+        eval_step=lambda model, batch, metrics: Metrics.single_from_model_output(
             loss=nnx_token_losses(model, batch), mask=batch["weight"] & batch["mask"][:, None]
         ),
         predict_step=lambda model, batch: {"logits": model(batch["token"])},
@@ -202,7 +202,9 @@ def made_up(request, monkeypatch):
         load=definition.load,
         inputs=lambda *_: None,
         describe=lambda *_: [],
-        pictures=lambda *_: {},
+        examples=lambda *_: {},
+        charts=lambda *_: {},
+        overfit=tasks.Overfit(10, 1.0),
     )
     calls = []
 
@@ -238,19 +240,12 @@ def history(folder):
     return [{tag: value for tag, value in line.items() if tag not in measured} for line in lines]
 
 
-def test_both_trainers_take_the_same_steps(project, monkeypatch, made_up):
-    settings = config(made_up, "lightning", "a")
-    weights = bridge.from_torch(trainer.Engine(settings, made_up.task, {}).module().double().net)
-    create = loop.Engine._model
-
-    def with_weights(self):
-        model = create(self)
-        bridge.to_nnx(weights, model)
-        return model
-
-    monkeypatch.setattr(loop.Engine, "_model", with_weights)
-    a = history(workflow.train(settings))
-    b = history(workflow.train(config(made_up, "nnx", "a")))
+def test_both_trainers_take_the_same_steps(project, made_up):
+    lightning, nnx_ = (
+        dataclasses.replace(config(made_up, name, "a"), init="start.safetensors") for name in ("lightning", "nnx")
+    )
+    save_file(weights.get(trainer.Engine(lightning, made_up.task, {}).module().net), "start.safetensors")
+    a, b = history(workflow.train(lightning)), history(workflow.train(nnx_))
     assert len(a) == len(b) and a[0].keys() == b[0].keys()
     for ours, theirs in zip(a, b, strict=True):
         exact = not any(tag.startswith(("val/", "test/")) for tag in ours)

@@ -1,1 +1,34 @@
-"""Training code: see README.md."""
+"""Training code; see README.md. What its commands do, in Python:
+
+run = train(load_config("image_classification", {"framework": "...", "trainer.epochs": 5}))
+load(run).predict(["picture.png"])
+"""
+
+from pathlib import Path
+
+from .config import Config
+from .trainers import load_config
+
+__all__ = ["load", "load_config", "train"]
+
+
+def train(config: Config) -> Path:
+    """Trains, or goes on training, as `train.py` does. Returns the run's folder. See `trainers.workflow.train`."""
+    from .trainers import workflow  # here, as it takes a second
+
+    return workflow.train(config)
+
+
+def load(run: str | Path, checkpoint: str = "best", **options):
+    """A run's model: `load(run).predict(inputs)` gives readable rows, `.outputs(inputs)` arrays.
+
+    Args:
+        run: the run's folder.
+        checkpoint: best, last, or a step.
+        options: config keys that differ here, as `load(run, **{"accelerator.platform": "cpu"})`.
+    """
+    from .run import read_config
+    from .trainers import workflow
+
+    folder = Path(run)
+    return workflow.Predictor(folder, load_config("", options, saved=read_config(folder)), str(checkpoint))

@@ -3,6 +3,7 @@
 train [TASK[/PRESET]] [options]    evaluate RUN [options]    predict RUN INPUT... [options]    doctor [options]
 """
 
+import csv
 import dataclasses
 import os
 import platform
@@ -10,8 +11,10 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -22,6 +25,8 @@ from .errors import Error, InputError
 FOLDER_FILE = (
     "TRAIN_WRITES_ITS_FOLDER_TO"  # how `--framework both` learns where the process that it started has trained
 )
+
+MOST_LINES = 25  # of a table whose rest stands elsewhere
 
 
 def main(command: str = "") -> int:
@@ -42,6 +47,9 @@ def main(command: str = "") -> int:
     try:
         if words[0] not in commands:
             raise InputError(f"no command {words[0]!r}: {closest(words[0], list(commands))}")
+        if {"-h", "--help"} & {*words[1:]} and words[0] != "train":  # whose help shows its config
+            print(textwrap.dedent("    " + commands[words[0]].__doc__).rstrip())
+            return 0
         return commands[words[0]](words[1:])
     except Error as error:
         print(f"error: {error}", file=sys.stderr)
@@ -79,6 +87,8 @@ def _train_one(config: Config) -> int:
     from .trainers import workflow
 
     folder = workflow.train(config)
+    if not (folder / "result.json").exists():
+        return 0
     if FOLDER_FILE in os.environ:
         Path(os.environ[FOLDER_FILE]).write_text(str(folder), encoding="utf-8")
     else:
@@ -124,33 +134,51 @@ def _train_apart(words: list[str]) -> tuple[int, Path | None]:
 
 
 def evaluate(words: list[str]) -> int:
-    """evaluate RUN [options]"""
-    folder, _, checkpoint, config = _open(words, "evaluate RUN [--checkpoint best|last] [options]")
+    """evaluate RUN [--checkpoint best|last|STEP] [--KEY VALUE ...]
+
+    The run's metrics on its test split; options change its config, as --data.root or --data.batch_size.
+    """
+    folder, _, config, taken = _open(words, evaluate.__doc__)
     from .trainers import workflow
 
-    for name, value in workflow.evaluate(folder, config, checkpoint).items():
+    metrics, charts = workflow.evaluate(folder, config, taken["checkpoint"])
+    for name, value in metrics.items():
         print(f"{name:20} {value:.4f}")
+    for name, chart in charts.items():
+        if isinstance(chart, str):
+            print(f"\n{name}\n{_first(chart.splitlines(), MOST_LINES)}")
     return 0
 
 
 def predict(words: list[str]) -> int:
-    """predict RUN INPUT... [options]"""
-    folder, inputs, checkpoint, config = _open(words, "predict RUN INPUT... [--checkpoint best|last] [options]")
+    """predict RUN INPUT... [--output FILE] [--checkpoint best|last|STEP] [--KEY VALUE ...]
+
+    What the run's model says of each input, as a table, and with --output as CSV.
+    """
+    folder, inputs, config, taken = _open(words, predict.__doc__)
     if not inputs:
-        raise InputError("predict needs inputs: predict RUN INPUT...")
+        raise InputError(f"predict needs inputs: {_usage(predict.__doc__)}")
     from .trainers import workflow
 
-    for given, row in zip(inputs, workflow.predict(folder, config, inputs, checkpoint), strict=True):
-        print(
-            given,
-            *(f"{name} {value:.4f}" if isinstance(value, float) else f"{name} {value}" for name, value in row.items()),
-            sep="  ",
-        )
+    found = workflow.Predictor(folder, config, taken["checkpoint"]).predict(inputs)
+    rows = [{"input": given, **row} for given, row in zip(inputs, found, strict=True)]
+    output = taken["output"]
+    if output:
+        _write_csv(Path(output), rows)
+    cells = [list(rows[0]), *([_cell(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
+    print(_first(lines, MOST_LINES if output else len(lines)))
+    if output:
+        print(f"\n{len(rows)} rows in {output}")
     return 0
 
 
 def doctor(words: list[str]) -> int:
-    """doctor [--accelerator NAME]: versions and known bad pairs of them, devices, and which one would be used."""
+    """doctor [--accelerator NAME]
+
+    Versions and known bad pairs of them, devices, and which one would be used.
+    """
     from .run import versions
 
     config = trainers.load_config("", words)
@@ -174,20 +202,52 @@ def doctor(words: list[str]) -> int:
     return 2 if wrong else 0
 
 
-def _open(words: list[str], usage: str) -> tuple[Path, list[str], str, Config]:
-    """RUN INPUT... [options] -> (folder, inputs, checkpoint, config)."""
+def _usage(doc: str) -> str:
+    return doc.partition("\n")[0]
+
+
+def _open(words: list[str], doc: str) -> tuple[Path, list[str], Config, dict[str, str]]:
+    """RUN INPUT... [options] -> (folder, inputs, config, the options that are no keys of it)."""
     from .run import read_config
 
+    usage = _usage(doc)
     if not words or words[0].startswith("-"):
         raise InputError(f"usage: {usage}")
     first = next((i for i, word in enumerate(words) if word.startswith("--")), len(words))
     folder, inputs, options = Path(words[0]), words[1:first], words[first:]
-    checkpoint = "best"
-    while "--checkpoint" in options[:-1]:
-        at = options.index("--checkpoint")
-        checkpoint = options[at + 1]
-        del options[at : at + 2]
-    return folder, inputs, checkpoint, trainers.load_config("", options, saved=read_config(folder))
+    taken = {"checkpoint": "best", "output": ""}
+    rest = []
+    while options:
+        word = options.pop(0)
+        key, equals, value = word.removeprefix("--").partition("=")
+        if key in taken and f"--{key}" in usage:
+            taken[key] = value if equals else options.pop(0) if options else ""
+            if not taken[key]:
+                raise InputError(f"--{key} needs a value: {usage}")
+        else:
+            rest.append(word)
+    return folder, inputs, trainers.load_config("", rest, saved=read_config(folder)), taken
+
+
+def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    beside = path.with_name(f".{path.name}")
+    try:
+        with beside.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+        os.replace(beside, path)
+    except OSError as error:
+        raise InputError(f"--output {path}: {error.strerror}") from error
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _first(lines: Sequence[str], most: int) -> str:
+    rest = [f"... and {len(lines) - most} more"] if len(lines) > most else []
+    return "\n".join([*lines[:most], *rest])
 
 
 def _show_results(folders: Sequence[Path], run_dir: str) -> None:
@@ -204,5 +264,5 @@ def _show_results(folders: Sequence[Path], run_dir: str) -> None:
     rows["parameters"] = [f"{result['parameters']:,}" for result in results]
     rows["run"] = [result["name"] for result in results]
     for name, cells in rows.items():
-        print(f"{name:16}" + "".join(f"{cell:>14}" for cell in cells))
+        print(f"{name:20}" + "".join(f"{cell:>14}" for cell in cells))
     print(f"\nSee them: tensorboard --logdir {run_dir}")

@@ -39,9 +39,12 @@ EXPECTED = {
 }
 
 
-def option(default: Any, help: str) -> Any:
-    """A field of a config dataclass: its default value and the line that `--help` shows."""
-    return field(default=default, metadata={"help": help})
+def option(default: Any, help: str, **metadata: Any) -> Any:
+    """A field of a config dataclass: its default value and the line that `--help` shows.
+
+    overfit=VALUE: what `--debug overfit` sets it to, where it stands between a model and the examples that it learns.
+    """
+    return field(default=default, metadata={"help": help, **metadata})
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ class DataConfig:
     root: str = option("data", "folder of the datasets' files; embedded data need none")
     download: bool = option(False, "fetch missing files into root")
     batch_size: PositiveInt = option(64, "examples of one step, over all devices and micro-batches")
+    workers: NonNegativeInt = option(0, "threads that read batches ahead; 0: none, the fastest for data in memory")
+    on_device: bool = option(False, "keep the training data in the device's memory; needs data that fit there")
 
 
 @dataclass(frozen=True)
@@ -67,12 +72,17 @@ class OptimizerConfig:
 
     name: Literal["adamw", "sgd"] = option("adamw", "adamw (weight decay decoupled) or sgd (with momentum)")
     learning_rate: PositiveFloat = option(1e-3, "the peak, after warm-up")
-    weight_decay: NonNegativeFloat = option(0.0, "of kernels and embeddings; biases and norms have none")
+    weight_decay: NonNegativeFloat = option(0.0, "of kernels and embeddings; biases and norms have none", overfit=0.0)
     momentum: Probability = option(0.9, "sgd: momentum; adamw: beta 1")
-    schedule: Literal["constant", "cosine", "linear", "inverse_sqrt"] = option("constant", "after warm-up")
-    warmup_steps: NonNegativeInt = option(0, "steps of linear warm-up")
+    schedule: Literal["constant", "cosine", "linear", "inverse_sqrt"] = option(
+        "constant", "after warm-up", overfit="constant"
+    )
+    warmup_steps: NonNegativeInt = option(0, "steps of linear warm-up", overfit=0)
     schedule_steps: NonNegativeInt = option(0, "where the schedule ends; 0: with the run")
     clip_norm: NonNegativeFloat = option(0.0, "largest global norm of the gradient; 0: no limit")
+    ema_decay: Probability = option(
+        0.0, "evaluate an exponential moving average of the weights, of this decay a step; 0: the weights", overfit=0.0
+    )
 
 
 @dataclass(frozen=True)
@@ -81,6 +91,9 @@ class TrainerConfig:
 
     epochs: NonNegativeInt = option(1, "0: no limit; ends with max_steps, whichever comes first")
     max_steps: NonNegativeInt = option(0, "0: no limit")
+    max_minutes: NonNegativeFloat = option(
+        0.0, "this command stops after so long, with the state saved; the same command goes on; 0: no limit"
+    )
     val_every: NonNegativeInt = option(0, "steps between validations; 0: once an epoch")
     log_every: NonNegativeInt = option(50, "steps between log entries; 0: once an epoch")
     checkpoint_every: NonNegativeInt = option(0, "steps between checkpoints; 0: once an epoch; the best is always kept")
@@ -94,8 +107,8 @@ class AcceleratorConfig:
 
     name: str = option("auto", "the name of the settings")
     platform: Literal["auto", "cpu", "gpu", "tpu"] = option("auto", "auto: the best there is")
-    precision: Literal["float32", "bfloat16", "float64"] = option(
-        "float32", "of the arithmetic; float64 on cpu, for proofs"
+    precision: Literal["float32", "bfloat16", "float16", "float64"] = option(
+        "float32", "of the arithmetic; float16 with loss scaling, not on tpu; float64 on cpu, for proofs"
     )
 
 
@@ -122,14 +135,20 @@ class Config:
     resume: str = option(
         "auto", "auto: go on with the newest unfinished run of this config; never; or the PATH of a run to start from"
     )
-    debug: Literal["none", "fast"] = option(
-        "none", "fast: three steps, two batches of evaluation, to see that everything runs"
+    init: str = option("", "PATH of a run or of a safetensors file whose weights to start from, with a fresh optimizer")
+    init_skip: str = option(
+        "", "weights to leave as they are at --init: names or their beginnings, separated by commas"
+    )
+    debug: Literal["none", "fast", "overfit", "profile"] = option(
+        "none",
+        "fast: three steps, to see that everything runs; overfit: learn one batch by heart, to see that it learns; "
+        "profile: a trace of some steps",
     )
 
 
 def load(
     target: str,
-    options: Sequence[str],
+    options: Sequence[str] | Mapping[str, Any],
     *,
     configs: Path,
     find_task: typing.Callable[[str], Any],
@@ -140,7 +159,7 @@ def load(
 
     Args:
         target: `TASK`, `TASK/PRESET`, or empty for the project's first task.
-        options: `--config FILE`, `--accelerator NAME|FILE`, `--a.b value`.
+        options: `--config FILE`, `--accelerator NAME|FILE`, `--a.b value`; or the same as a mapping, {"a.b": value}.
         configs: the project's folder of presets.
         find_task: gives the `Task` of a name.
         frameworks: each framework's own section, by the framework's name.
@@ -159,7 +178,8 @@ def load(
     classes = _section_classes(task, sections["model"]["name"], sections["data"]["name"], frameworks)
     built = {name: cls(**sections.get(name, {})) for name, cls in classes.items()}
     own = {name: built.pop(name) for name in frameworks}
-    return Config(task=task.name, preset=preset, frameworks=own, **built, **sections[""])
+    config = Config(task=task.name, preset=preset, frameworks=own, **built, **sections[""])
+    return _for_overfitting(config) if config.debug == "overfit" else config
 
 
 def help_text(
@@ -202,6 +222,18 @@ def closest(name: str, choices: Sequence[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(choices)}"
 
 
+def _for_overfitting(config: Config) -> Config:
+    """The config without what keeps a model from learning one batch by heart: dropout, augmentation, decay, warm-up."""
+    sections = {}
+    for section in ("model", "data", "optimizer", "trainer"):
+        value = getattr(config, section)
+        plain = {
+            item.name: item.metadata["overfit"] for item in dataclasses.fields(value) if "overfit" in item.metadata
+        }
+        sections[section] = dataclasses.replace(value, **plain)
+    return dataclasses.replace(config, **sections)
+
+
 @dataclass(frozen=True)
 class _Layer:
     source: str
@@ -239,12 +271,16 @@ def _layers(target, options, configs, find_task, saved) -> tuple[Any, str, list[
     return task, preset, layers
 
 
-def _split(options: Sequence[str]) -> tuple[list[str], list[str], dict[str, str]]:
+def _split(options: Sequence[str] | Mapping[str, Any]) -> tuple[list[str], list[str], dict[str, Any]]:
     """Options -> config files, accelerators, and values by dotted key."""
     files: list[str] = []
     accelerators: list[str] = []
-    overrides: dict[str, str] = {}
-    rest = list(options)
+    overrides: dict[str, Any] = {}
+    if isinstance(options, Mapping):
+        overrides = flatten(options)
+        files += [str(overrides.pop("config"))] if "config" in overrides else []
+        accelerators += [str(overrides.pop("accelerator"))] if "accelerator" in overrides else []
+    rest = [] if isinstance(options, Mapping) else list(options)
     while rest:
         word = rest.pop(0)
         if not word.startswith("--") or word == "--":
@@ -395,7 +431,7 @@ def _parse(parser: ArgumentParser, key: str, value: Any) -> Any:
 
 def _expected(kind: Any) -> str:
     if typing.get_origin(kind) is Literal:
-        return f"one of {', '.join(typing.get_args(kind))}"
+        return f"one of {', '.join(map(str, typing.get_args(kind)))}"
     return EXPECTED.get(kind, str(kind))
 
 

@@ -41,8 +41,11 @@ HARMLESS = (
     "resume",
     "trainer.log_every",
     "trainer.checkpoint_every",
+    "trainer.max_minutes",
     "data.root",
     "data.download",
+    "data.workers",
+    "data.on_device",
     "accelerator.name",
     "accelerator.platform",
 )
@@ -60,6 +63,7 @@ class Record:
         seconds: wall time of training so far.
         start: the step that the run began with; not 0 where it carries on another run's state.
         parent: the run that this one was started from, as `resume` had it.
+        status: "unfinished" until the result is written.
     """
 
     step: int = 0
@@ -71,6 +75,7 @@ class Record:
     seconds: float = 0.0
     start: int = 0
     parent: str = ""
+    status: str = "unfinished"
 
 
 # What a run must share with the one whose state it starts from, beside the model.
@@ -234,6 +239,7 @@ class Run:
         self.writer.finished(self.record.step)
         self.close()
         write_json(self.folder / "result.json", result)
+        write_json(self.folder / "record.json", dataclasses.asdict(self.record) | {"status": "finished"})
 
     def close(self) -> None:
         if self.writer is not None:
@@ -302,9 +308,17 @@ def check_spec(folder: Path, spec: Mapping[str, Any]) -> None:
     """Raises InputError where the data are not those that the run was trained on."""
     saved, now = read_spec(folder), json.loads(json.dumps(spec))
     if wrong := [
-        f"{key} was {saved.get(key)}, is {now.get(key)}" for key in {**saved, **now} if saved.get(key) != now.get(key)
+        _changed_to(key, saved.get(key), now.get(key)) for key in saved | now if saved.get(key) != now.get(key)
     ]:
         raise InputError(f"{folder}: the data have changed since this run began: {'; '.join(wrong)}")
+
+
+def _changed_to(key: str, old: Any, new: Any) -> str:
+    """Of long lists, only what is gone and what is new."""
+    lists = isinstance(old, list) and isinstance(new, list)
+    if lists and (gone := [x for x in old if x not in new]) + (added := [x for x in new if x not in old]):
+        return f"{key}: gone {gone[:5]}, new {added[:5]} ({len(old)} then, {len(new)} now)"
+    return f"{key} was {old}, is {new}"
 
 
 def environment(packages: Iterable[str], devices: str) -> dict[str, Any]:

@@ -1,14 +1,14 @@
 """What a task is, and where tasks are found: each folder of `tasks/` is one."""
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from .config import DataConfig, ModelConfig, closest
+from .config import Config, DataConfig, ModelConfig, closest
 from .data.sources import Batch, Dataset, Source
 from .errors import InputError
 
@@ -25,9 +25,13 @@ class Task:
         monitor: the validation metric that chooses the best checkpoint.
         mode: whether the best is the largest or the smallest.
         load: reads the dataset of a data config; raises InputError for missing or broken files.
-        inputs: what `predict` gets, a list of paths or texts, as a source of batches.
+        inputs: what `predict` gets, a list of paths or texts or arrays in memory, as a source of batches.
         describe: one row of readable values for each predicted example.
-        pictures: images for TensorBoard, uint8 [height, width, 3], by tag, from a validation batch and its outputs.
+        examples: what TensorBoard shows of a validation batch and its outputs, by name: images, uint8 [height, width,
+            3], or Markdown.
+        charts: the same of the metrics that are arrays and not numbers, over a whole split.
+        check: raises InputError for a config that the task cannot train with, and its keys' types do not tell.
+        overfit: the steps in which `--debug overfit` brings the loss of one batch below a bound.
     """
 
     name: str
@@ -37,9 +41,19 @@ class Task:
     monitor: str
     mode: Literal["max", "min"]
     load: Callable[[Any], Dataset]
-    inputs: Callable[[Sequence[str], Mapping[str, Any]], Source]
+    inputs: Callable[[Any, Mapping[str, Any]], Source]
     describe: Callable[[Batch, Mapping[str, Any]], list[dict[str, Any]]]
-    pictures: Callable[[Batch, Batch, Mapping[str, Any]], dict[str, np.ndarray]]
+    examples: Callable[[Batch, Batch, Mapping[str, Any]], dict[str, np.ndarray | str]]
+    charts: Callable[[Mapping[str, np.ndarray], Mapping[str, Any]], dict[str, np.ndarray | str]]
+    overfit: "Overfit"
+    check: Callable[[Config], None] = lambda config: None
+
+
+class Overfit(NamedTuple):
+    """After so many steps on one batch, `train/loss` is below `loss`."""
+
+    steps: int
+    loss: float
 
 
 class Loss(NamedTuple):

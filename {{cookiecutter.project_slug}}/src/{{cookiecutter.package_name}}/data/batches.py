@@ -1,38 +1,47 @@
 """Order and batches. Both are pure functions of the seed and the position: nothing here has to be in a checkpoint."""
 
 import functools
-from collections.abc import Callable, Iterator
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 
 from ..errors import InputError
-from .sources import Batch, Source
+from .sources import Arrays, Batch, Dataset, Source
+
+Item, Read = TypeVar("Item"), TypeVar("Read")
 
 
 class TrainBatches:
-    """`batches[step]` of an endless stream, shuffled anew each epoch, whose last partial batch is dropped."""
+    """`batches[step]` of an endless stream, shuffled anew each epoch, whose last partial batch is dropped.
 
-    def __init__(
-        self,
-        source: Source,
-        batch_size: int,
-        seed: int,
-        augment: Callable[[Batch, np.random.Generator], Batch] | None = None,
-    ):
-        if len(source) < batch_size:
+    With `on_device`, `resident` are the training data, which the engine keeps on the device, and a batch is
+    `index`: int32 [batch] into them with its random numbers; `make_batch` there makes of these what is one otherwise.
+    """
+
+    def __init__(self, data: Dataset, batch_size: int, seed: int, on_device: bool = False):
+        if len(data.train) < batch_size:
             raise InputError(
-                f"data.batch_size = {batch_size}, but there are only {len(source)} training examples: lower it"
+                f"data.batch_size = {batch_size}, but there are only {len(data.train)} training examples: lower it"
             )
-        self.source, self.batch_size, self.seed, self.augment = source, batch_size, seed, augment
-        self.steps_per_epoch = len(source) // batch_size
-        self._order = functools.lru_cache(maxsize=1)(self._shuffle)
+        if on_device and not isinstance(data.train, Arrays):
+            raise InputError("data.on_device = true: these data are read from files when asked for: set it to false")
+        self.data, self.batch_size, self.seed = data, batch_size, seed
+        self.resident: Batch = data.train.arrays if on_device else {}
+        self.steps_per_epoch = len(data.train) // batch_size
+        self._order = functools.lru_cache(maxsize=2)(self._shuffle)  # two: threads read ahead into the next epoch
 
     def __getitem__(self, step: int) -> Batch:
         epoch, i = divmod(step, self.steps_per_epoch)
-        batch = self.source[self._order(epoch)[i * self.batch_size : (i + 1) * self.batch_size]]
-        if self.augment is not None:
-            batch = self.augment(batch, _generator(self.seed, "batch", step))
-        return batch
+        indices = self._order(epoch)[i * self.batch_size : (i + 1) * self.batch_size]
+        draw = self.data.draw
+        drawn = draw(_generator(self.seed, "batch", step), len(indices)) if draw else {}
+        if self.resident:
+            return {"index": indices.astype(np.int32), **drawn}
+        return make_batch({**self.data.train[indices], **drawn}, self.data.augment)
 
     def stack(self, step: int, count: int) -> Batch:
         """The batches of `count` steps, with a new leading axis."""
@@ -42,19 +51,46 @@ class TrainBatches:
         return {name: np.stack([batch[name] for batch in batches]) for name in batches[0]}
 
     def _shuffle(self, epoch: int) -> np.ndarray:
-        return _generator(self.seed, "epoch", epoch).permutation(len(self.source))
+        return _generator(self.seed, "epoch", epoch).permutation(len(self.data.train))
 
 
-def eval_batches(source: Source, batch_size: int, limit: int | None = None) -> Iterator[Batch]:
+def make_batch(batch: Batch, augment: Callable[[Batch], Batch] | None, resident: Batch | None = None) -> Batch:
+    """A training batch of examples, or of their `index` into `resident`, and random numbers: on any kind of arrays."""
+    if resident:
+        batch = dict(batch)
+        index = batch.pop("index")
+        batch |= {name: array[index] for name, array in resident.items()}
+    return augment(batch) if augment else batch
+
+
+def eval_batches(source: Source, batch_size: int, limit: int | None = None, workers: int = 0) -> Iterator[Batch]:
     """Every example once, in order. The last batch is padded, so that one shape is compiled.
 
     Each carries `mask`, bool [batch], false for padding.
     """
-    starts = range(0, len(source), batch_size)[:limit]
-    for start in starts:
+
+    def read(start: int) -> Batch:
         indices = np.arange(start, start + batch_size)
         mask = indices < len(source)
-        yield {**source[np.where(mask, indices, len(source) - 1)], "mask": mask}
+        return {**source[np.where(mask, indices, len(source) - 1)], "mask": mask}
+
+    return ahead(read, range(0, len(source), batch_size)[:limit], workers)
+
+
+def ahead(read: Callable[[Item], Read], items: Iterable[Item], workers: int) -> Iterator[Read]:
+    """read(item) of each item, in order; with workers, so many threads read that many items ahead."""
+    if not workers:
+        yield from map(read, items)
+        return
+    pool, items = ThreadPoolExecutor(workers), iter(items)
+    try:
+        waiting = deque(pool.submit(read, item) for item in itertools.islice(items, workers))
+        while waiting:
+            first = waiting.popleft().result()
+            waiting.extend(pool.submit(read, item) for item in itertools.islice(items, 1))
+            yield first
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _generator(seed: int, purpose: str, position: int) -> np.random.Generator:

@@ -3,7 +3,10 @@
 import gzip
 import hashlib
 import os
+import sys
+import tarfile
 import tempfile
+import threading
 import urllib.error
 import urllib.request
 import zlib
@@ -47,6 +50,31 @@ def locate(folder: Path, files: Sequence[Remote], *, download: bool, verify: boo
     return [folder / file.name for file in files]
 
 
+def locate_unpacked(
+    folder: Path, archive: Remote, members: Sequence[str], *, download: bool, verify: bool
+) -> list[Path]:
+    """The paths of `members`, which are in `folder`; those that are missing are unpacked there from the archive.
+
+    Raises:
+        InputError: as `locate` does for the archive, and for members that it lacks.
+    """
+
+    def missing() -> list[str]:
+        return [member for member in members if not (folder / member).is_file()]
+
+    if missing():
+        if not download and not (folder / archive.name).is_file():
+            raise InputError(
+                f"{folder} lacks {', '.join(missing())}: fetch them with --data.download true, or put {archive.name} "
+                f"from {archive.url} there"
+            )
+        [path] = locate(folder, [archive], download=download, verify=verify)
+        unpack(path, folder)
+        if missing():
+            raise InputError(f"{path} lacks {', '.join(missing())}: remove it and run with --data.download true")
+    return [folder / member for member in members]
+
+
 def fetch(file: Remote, folder: Path) -> None:
     """Downloads beside the final name and renames only what is whole, so a partial file never stands in its place."""
     try:
@@ -69,6 +97,32 @@ def fetch(file: Remote, folder: Path) -> None:
         raise InputError(f"{folder / file.name}: {error.strerror or error}") from error
 
 
+def unpack(archive: Path, folder: Path) -> None:
+    """Puts the files of a tar archive into `folder`, each only when all are unpacked; those that are there stay.
+
+    Raises:
+        InputError: where the archive is damaged, or has links or members that lead out of the folder.
+    """
+    try:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".unpack-") as beside, tarfile.open(archive) as tar:
+            tar.extractall(beside, filter=_plain)
+            for path in sorted(Path(beside).rglob("*")):
+                target = folder / path.relative_to(beside)
+                if path.is_dir():
+                    target.mkdir(exist_ok=True)
+                elif not target.exists():
+                    os.replace(path, target)
+    except tarfile.FilterError as error:
+        raise InputError(f"{archive} is not safe to unpack: {error}") from error
+    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
+        reason = str(error).partition(":\n")[0]  # what each of four ways to open it says follows
+        raise InputError(
+            f"{archive} is no whole tar archive ({reason}): remove it and run with --data.download true"
+        ) from error
+    except OSError as error:
+        raise InputError(f"{archive}: {error.strerror or error}") from error
+
+
 def read_gzip(path: Path) -> bytes:
     """The content of a .gz file. Raises InputError where it is damaged or cut short."""
     try:
@@ -80,6 +134,25 @@ def read_gzip(path: Path) -> bytes:
         ) from error
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
+
+
+def say_once(topic: str, line: str) -> None:
+    """On stderr, the first line of each topic in this process."""
+    with _lock:
+        if topic not in _said:
+            _said.add(topic)
+            tqdm.write(line, file=sys.stderr)  # which does not break a bar
+
+
+_said: set[str] = set()
+_lock = threading.Lock()
+
+
+def _plain(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:
+    """Python's own filter, which keeps members in the folder, and no links, which could lead others out of it."""
+    if not (member.isfile() or member.isdir()):
+        raise tarfile.SpecialFileError(member)
+    return tarfile.data_filter(member, folder)
 
 
 def _check(path: Path, md5: str, shown: str = "") -> None:

@@ -44,12 +44,15 @@ class Dataset:
         train, val, test: the splits. `test` is only ever tested on.
         spec: plain values that the model's shape and its outputs' names depend on. Kept in the run, which can then
             predict alone.
-        augment: changes or adds to a training batch. It draws only from the generator that it is given, which depends
-            on the run's seed and the step alone. What a loss needs in random numbers (noise, samples) comes from here.
+        draw: (generator, n) -> the random numbers of a training batch of n examples: what `augment` and the losses
+            need. The generator depends on the run's seed and the step alone.
+        augment: makes a training batch of examples and their random numbers. Where the examples are `Arrays`, it uses
+            operators and indexing only, so that it is one function for NumPy's arrays and for those of a device.
     """
 
     train: Source
     val: Source
     test: Source
     spec: Mapping[str, Any]
-    augment: Callable[[Batch, np.random.Generator], Batch] | None = None
+    draw: Callable[[np.random.Generator, int], Batch] | None = None
+    augment: Callable[[Batch], Batch] | None = None

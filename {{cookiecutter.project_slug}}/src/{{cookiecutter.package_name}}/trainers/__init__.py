@@ -22,8 +22,13 @@ def frameworks() -> dict[str, ModuleType]:
     return {name: importlib.import_module(f".{name}", __package__) for name in names}
 
 
-def load_config(target: str = "", options: Sequence[str] = (), saved: Mapping[str, Any] | None = None) -> config.Config:
-    """The config of TASK[/PRESET], or of a saved one, with the options of a command line: see `config.load`."""
+def load_config(
+    target: str = "", options: Sequence[str] | Mapping[str, Any] = (), saved: Mapping[str, Any] | None = None
+) -> config.Config:
+    """The config of TASK[/PRESET], or of a saved one, with options, of a command line or {"a.b": value}.
+
+    See `config.load`.
+    """
     return config.load(target, options, saved=saved, **_project())
 
 
@@ -33,11 +38,17 @@ def help_text(target: str, prog: str) -> str:
 
 def check(settings: config.Config) -> None:
     """What can be refused before a framework is imported. Raises InputError."""
+    if settings.framework not in frameworks():
+        names = " or ".join(frameworks())
+        raise InputError(f"framework = {settings.framework!r}: one process trains one of them: choose {names}")
     platform = settings.accelerator.platform
     if refused := frameworks()[settings.framework].REFUSED.get(platform):
         raise InputError(f"accelerator.platform = {platform!r}: {refused}")
     if settings.accelerator.precision == "float64" and platform != "cpu":
         raise InputError(f"accelerator.precision = 'float64' is for proofs on cpu, not {platform!r}: --accelerator cpu")
+    if settings.accelerator.precision == "float16" and platform == "tpu":
+        raise InputError("accelerator.precision = 'float16': a tpu has none: use bfloat16")
+    task.find(settings.task).check(settings)
     batch_size, accumulate = settings.data.batch_size, settings.trainer.accumulate
     if batch_size % accumulate:
         raise InputError(f"data.batch_size = {batch_size} is not divisible by trainer.accumulate = {accumulate}")

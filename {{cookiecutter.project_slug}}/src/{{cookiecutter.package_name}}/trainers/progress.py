@@ -1,21 +1,24 @@
 """What a run tells while it trains: a live bar on a terminal, a line for each validation elsewhere; and its speed."""
 
 import contextlib
+import math
 import sys
 import time
 from collections.abc import Iterator, Mapping
 
 from tqdm import tqdm
 
+from ..config import Config
 from .schedule import Plan
 
 
 class Progress:
     """Counts steps and the time they take; time spent in `pause` (validation, checkpoints) is not training time."""
 
-    def __init__(self, plan: Plan, batch_size: int, start: int, seconds: float, began: float):
+    def __init__(self, plan: Plan, config: Config, start: int, seconds: float, began: float):
         """start, seconds: steps and wall time of the run so far; began: `time.perf_counter()` at its (re)start."""
-        self.plan, self.batch_size, self.step = plan, batch_size, start
+        self.plan, self.batch_size, self.step = plan, config.data.batch_size, start
+        self._end = began + 60 * config.trainer.max_minutes if config.trainer.max_minutes else math.inf
         self.first_step_seconds = 0.0
         self._began, self._earlier = began, seconds
         self._clock, self._paused = time.perf_counter(), 0.0
@@ -65,6 +68,10 @@ class Progress:
     def seconds(self) -> float:
         """Wall time of the run, with imports and evaluation, earlier processes included."""
         return self._earlier + time.perf_counter() - self._began
+
+    @property
+    def out_of_time(self) -> bool:
+        return time.perf_counter() >= self._end
 
     @property
     def steps_per_second(self) -> float:

@@ -1,17 +1,22 @@
 """When what happens: a run's length, learning rates, validations, logs and checkpoints. The only formulas."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..config import Config, OptimizerConfig
 from ..errors import InputError
+
+# Loss scaling of float16 (Micikevicius et al., 2018): the first factor, and after how many good updates it doubles.
+LOSS_SCALE, LOSS_SCALE_STEPS = 2.0**16, 2000
 
 
 @dataclass(frozen=True)
 class Plan:
     """The course of a run, in steps. Step n is the state after n updates.
 
-    `total_steps` is the end; `eval_batches` limits each evaluation (None: every batch).
+    `total_steps` is the end; `eval_batches` limits each evaluation (None: every batch); `profile` are the steps that
+    `--debug profile` traces.
     """
 
     total_steps: int
@@ -20,13 +25,21 @@ class Plan:
     log_every: int
     checkpoint_every: int
     eval_batches: int | None = None
+    profile: range = range(0)
 
     @classmethod
-    def of(cls, config: Config, steps_per_epoch: int, start: int = 0) -> "Plan":
+    def of(cls, config: Config, steps_per_epoch: int, start: int = 0, overfit_steps: int = 0) -> "Plan":
         """The plan of a run that begins at step `start`, where it carries on another run's state."""
         trainer = config.trainer
         if config.debug == "fast":
             return cls(start + 3, steps_per_epoch, val_every=2, log_every=1, checkpoint_every=2, eval_batches=2)
+        if config.debug == "overfit":
+            end = start + overfit_steps
+            return cls(end, steps_per_epoch, val_every=end, log_every=10, checkpoint_every=end)
+        if config.debug == "profile":  # ten steps to warm up, then as many as are still readable in a trace
+            end = start + 20
+            traced = range(start + 10, start + 15)
+            return cls(end, steps_per_epoch, end, log_every=10, checkpoint_every=end, eval_batches=2, profile=traced)
         if not trainer.epochs and not trainer.max_steps:
             raise InputError("trainer.epochs = 0 and trainer.max_steps = 0: the run would never end, set one of them")
         limits = [trainer.epochs * steps_per_epoch, trainer.max_steps]
@@ -47,14 +60,18 @@ class Plan:
     def saves(self, step: int) -> bool:
         return step % self.checkpoint_every == 0 or step == self.total_steps
 
-    def steps_at_once(self, step: int, wanted: int) -> int:
-        """How many steps one call takes from `step` on: `wanted`, or 1 where that would cross an event."""
-        return wanted if wanted <= self.until_event(step) else 1
+    def calls(self, step: int, wanted: int) -> Iterator[tuple[int, int]]:
+        """(step, how many steps) of each call from `step` on, without end: `wanted`, or 1 where that crosses an event.
 
-    def until_event(self, step: int) -> int:
-        """Steps from `step` to the next validation, log, checkpoint or the end."""
-        intervals = (self.val_every, self.log_every, self.checkpoint_every)
-        return min(self.total_steps - step, *(every - step % every for every in intervals))
+        Events are validations, logs, checkpoints, both ends of a profile, and the end.
+        """
+        while True:
+            intervals = (self.val_every, self.log_every, self.checkpoint_every)
+            marks = (self.total_steps, self.profile.start, self.profile.stop)
+            left = min(*(every - step % every for every in intervals), *(mark - step for mark in marks if mark > step))
+            steps = wanted if wanted <= left else 1
+            yield step, steps
+            step += steps
 
 
 def learning_rate(step: int, optimizer: OptimizerConfig, schedule_steps: int) -> float:

@@ -23,9 +23,10 @@ class Session:
 
     def __init__(self, run: Run, task: Task, spec: Mapping, plan: Plan, began: float):
         self.run, self.task, self.spec, self.plan = run, task, spec, plan
-        self.progress = Progress(plan, run.config.data.batch_size, run.record.step, run.record.seconds, began)
+        self.progress = Progress(plan, run.config, run.record.step, run.record.seconds, began)
         self.signal = 0
         self.parameters = 0
+        self.loss = math.nan  # train/loss, as logged last
         self.pause = self.progress.pause
         self.advance = self.progress.advance
 
@@ -35,8 +36,8 @@ class Session:
 
     @property
     def stopping(self) -> bool:
-        """After a signal, or out of patience: the run ends once this step's validation, log and checkpoint are done."""
-        return bool(self.signal) or self.run.out_of_patience
+        """After a signal, out of time or patience: the run ends once this step's validation, log and save are done."""
+        return bool(self.signal) or self.progress.out_of_time or self.run.out_of_patience
 
     def say(self, line: str) -> None:
         tqdm.write(line, file=sys.stderr)
@@ -88,6 +89,7 @@ class Session:
         }
         self.run.log(self.step, values)
         self.progress.show({"loss": values["train/loss"]})
+        self.loss = values["train/loss"]
         if not math.isfinite(values["train/loss"]):
             raise RunError(
                 f"train/loss is {values['train/loss']} at step {self.step}: lower optimizer.learning_rate or set"
@@ -95,23 +97,39 @@ class Session:
                 f" the last good state is {self.run.folder / 'checkpoints' / (self.run.record.last or '(none yet)')}"
             )
 
-    def validated(self, metrics: Mapping[str, float]) -> bool:
+    def validated(self, metrics: Mapping[str, float | np.ndarray]) -> bool:
         """Logs the metrics of a validation. Returns whether the monitored one is the best so far: save it then."""
-        values = {f"val/{name}": value for name, value in sorted(metrics.items())}
-        self.run.log(self.step, values)
+        values = self.measured("val", metrics)
         self.progress.line(values)
         return self.run.validated(self.step, values, self.task.monitor, self.task.mode)
+
+    def measured(self, split: str, metrics: Mapping[str, float | np.ndarray]) -> dict[str, float]:
+        """Logs the metrics of a split, and charts of those that are arrays. Returns the others, by tag."""
+        values = scalars(split, metrics)
+        self.run.log(self.step, values)
+        arrays = {name: value for name, value in metrics.items() if isinstance(value, np.ndarray)}
+        self._show(split, self.task.charts(arrays, self.spec))
+        return values
 
     def histograms(self, parameters: Mapping[str, np.ndarray]) -> None:
         for path, value in parameters.items():
             self.run.writer.histogram(self.step, f"params/{path}", value)
 
-    def pictures(self, batch: Batch, outputs: Batch) -> None:
+    def examples(self, batch: Batch, outputs: Batch) -> None:
         """Of the first validation batch, without its padding."""
         mask = batch["mask"]
         batch, outputs = ({name: np.asarray(value)[mask] for name, value in both.items()} for both in (batch, outputs))
-        for tag, pixels in self.task.pictures(batch, outputs, self.spec).items():
-            self.run.writer.image(self.step, tag, pixels)
+        self._show("val", self.task.examples(batch, outputs, self.spec))
 
     def save(self, write: Callable[[Path], None], suffix: str = "") -> None:
         self.run.save(self.step, self.progress.seconds, write, suffix)
+
+    def _show(self, split: str, found: Mapping[str, np.ndarray | str]) -> None:
+        for name, value in found.items():
+            show = self.run.writer.text if isinstance(value, str) else self.run.writer.image
+            show(self.step, f"{split}/{name}", value)
+
+
+def scalars(split: str, metrics: Mapping[str, float | np.ndarray]) -> dict[str, float]:
+    """The metrics that are numbers, keyed as the tags are."""
+    return {f"{split}/{name}": value for name, value in sorted(metrics.items()) if not isinstance(value, np.ndarray)}

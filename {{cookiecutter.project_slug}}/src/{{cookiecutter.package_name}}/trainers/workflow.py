@@ -2,34 +2,44 @@
 
 Engine(config, task, spec)                          raises InputError where the hardware is not there
 .describe()                                         the device, in words
+.start_from(weights)                                begins with them; raises InputError where they do not fit
 .train(checkpoint, batches, data, plan, session)    from a checkpoint, or from the beginning where it is None
-.evaluate(checkpoint, batches)                      the task's metrics by name
+.evaluate(checkpoint, batches)                      the task's metrics by name, as numbers or arrays
 .predict(checkpoint, source)                        the outputs for every example
+.weights(checkpoint)                                by name, as in files
 .peak_memory()                                      bytes on the device, 0 where it does not tell
+
+A checkpoint's weights are, in all but `train`, the averages where the config has an `optimizer.ema_decay`.
 """
 
 import contextlib
-import dataclasses
+import functools
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .. import task as tasks
 from ..config import Config
-from ..data.batches import TrainBatches, eval_batches
-from ..data.sources import Dataset
-from ..errors import InputError, Stopped
-from ..run import Finished, Run, check_spec, read_record, read_spec, versions
-from . import check, frameworks
+from ..data.batches import TrainBatches, eval_batches, make_batch
+from ..data.sources import Arrays, Batch, Dataset
+from ..errors import InputError, RunError, Stopped
+from ..run import Finished, Run, check_spec, read_config, read_record, read_spec, versions
+from ..weights import Weights
+from ..weights import read as read_weights
+from . import check, frameworks, load_config
 from .progress import peak_host_memory
 from .schedule import Plan
-from .session import Session
+from .session import Session, scalars
 
 
 def train(config: Config) -> Path:
-    """Trains, or goes on training, and tests the best checkpoint. Returns the run's folder, which holds `result.json`.
+    """Trains, or goes on training, and tests the best checkpoint. Returns the run's folder.
+
+    It holds `result.json`, unless `trainer.max_minutes` ended the run before.
 
     Raises:
         InputError: for what the person can mend; nothing has been written then.
@@ -46,10 +56,16 @@ def train(config: Config) -> Path:
         return finished.folder
     try:
         data = task.load(config.data)
-        batches = TrainBatches(data.train, config.data.batch_size, config.seed, data.augment)
-        plan = Plan.of(config, batches.steps_per_epoch, run.record.start)
+        batches = TrainBatches(data, config.data.batch_size, config.seed, config.data.on_device)
+        if config.debug == "overfit":
+            data = _one_batch(data, batches)
+            batches = TrainBatches(data, config.data.batch_size, config.seed, config.data.on_device)
+        plan = Plan.of(config, batches.steps_per_epoch, run.record.start, task.overfit.steps)
         framework = frameworks()[config.framework]
-        engine = framework.engine()(config, task, data.spec)
+        weights = _weights(config) if config.init and not run.resume_from else None
+        engine = _engine(config, data.spec)
+        if weights:
+            engine.start_from(weights)
         run.start(data.spec, framework.PACKAGES, engine.describe())
         session = Session(run, task, data.spec, plan, began)
         session.say(f"{run.folder}: {engine.describe()}, {len(data.train)} examples, {plan.total_steps} steps")
@@ -57,6 +73,20 @@ def train(config: Config) -> Path:
             engine.train(run.resume_from, batches, data, plan, session)
         if session.signal:
             raise Stopped(session.signal, f"step {session.step} is saved, the same command goes on from there")
+        if session.step < plan.total_steps and not run.out_of_patience:
+            session.say(
+                f"{run.folder} is unfinished after trainer.max_minutes = {config.trainer.max_minutes}: "
+                f"step {session.step} is saved, the same command goes on from there"
+            )
+            return run.folder
+        if config.debug == "overfit":
+            found = f"train/loss on one batch is {session.loss:.4g} after {session.step} steps"
+            if not session.loss < task.overfit.loss:
+                wrong = "look for a fault in the model, the loss or the labels, or at optimizer.learning_rate"
+                raise RunError(f"{found} and should be below {task.overfit.loss}: {wrong}")
+            session.say(f"{found}, below {task.overfit.loss} as it should be")
+        if plan.profile:
+            session.say(f"{run.folder}/plugins/profile holds *.trace.json.gz: open it at https://ui.perfetto.dev")
         metrics = _test(engine, data, plan, session)
         run.finish(_result(session, metrics, engine.peak_memory(), versions(framework.PACKAGES)))
     finally:
@@ -64,42 +94,90 @@ def train(config: Config) -> Path:
     return run.folder
 
 
-def evaluate(folder: Path, config: Config, checkpoint: str = "best") -> dict[str, float]:
-    """A run's metrics on its test split, keyed as the tags are. `config`: the run's own, with what is overridden."""
-    task, engine, path = _open(folder, config, checkpoint)
+def evaluate(
+    folder: Path, config: Config, checkpoint: str = "best"
+) -> tuple[dict[str, float], dict[str, np.ndarray | str]]:
+    """A run's metrics on its test split, keyed as the tags are, and charts of those that are arrays.
+
+    config: the run's own, with what is overridden. checkpoint: best, last, or a step.
+    """
+    task, path = tasks.find(config.task), _checkpoint(folder, config, checkpoint)
     data = task.load(config.data)
     check_spec(folder, data.spec)
-    metrics = engine.evaluate(path, eval_batches(data.test, config.data.batch_size))
-    return {f"test/{name}": value for name, value in sorted(metrics.items())}
+    batches = eval_batches(data.test, config.data.batch_size, workers=config.data.workers)
+    metrics = _engine(config, data.spec).evaluate(path, batches)
+    arrays = {name: value for name, value in metrics.items() if isinstance(value, np.ndarray)}
+    return scalars("test", metrics), task.charts(arrays, data.spec)
 
 
-def predict(folder: Path, config: Config, inputs: Sequence[str], checkpoint: str = "best") -> list[dict[str, Any]]:
-    """A row of readable values for each input: what the run's task makes of files or texts."""
-    source = tasks.find(config.task).inputs(inputs, read_spec(folder))
-    task, engine, path = _open(folder, config, checkpoint)
-    return task.describe(engine.predict(path, source), read_spec(folder))
+class Predictor:
+    """A run's model, ready for inputs.
+
+    Args:
+        folder: the run's.
+        config: its own, with what is overridden.
+        checkpoint: best, last, or a step.
+    """
+
+    def __init__(self, folder: Path, config: Config, checkpoint: str = "best"):
+        self.config, self.spec, self.task = config, read_spec(folder), tasks.find(config.task)
+        self._checkpoint = _checkpoint(folder, config, checkpoint)
+
+    @functools.cached_property
+    def _engine(self):
+        return _engine(self.config, self.spec)
+
+    def outputs(self, inputs: Any) -> Batch:
+        """What the model gives for each input, as arrays. inputs: paths, texts or arrays, as the task takes them."""
+        source = self.task.inputs(inputs, self.spec)
+        return self._engine.predict(self._checkpoint, source)
+
+    def predict(self, inputs: Any) -> list[dict[str, Any]]:
+        """A row of readable values for each input."""
+        return self.task.describe(self.outputs(inputs), self.spec)
 
 
-def _open(folder: Path, config: Config, checkpoint: str):
+def _engine(config: Config, spec: Mapping[str, Any]):
+    return frameworks()[config.framework].engine()(config, tasks.find(config.task), spec)
+
+
+def _checkpoint(folder: Path, config: Config, checkpoint: str) -> Path:
+    """The path of a run's checkpoint: best, last, or a step."""
     check(config)
-    record = dataclasses.asdict(read_record(folder))
-    if checkpoint not in ("best", "last"):
-        raise InputError(f"--checkpoint {checkpoint}: choose best or last")
-    if not record[checkpoint]:
+    record = read_record(folder)
+    names = {"best": record.best, "last": record.last}
+    found = {int(Path(name).stem): name for name in names.values() if name}
+    if not found:
         raise InputError(f"{folder} has no checkpoint yet")
-    task = tasks.find(config.task)
-    engine = frameworks()[config.framework].engine()(config, task, read_spec(folder))
-    return task, engine, folder / "checkpoints" / record[checkpoint]
+    if checkpoint not in names and not (checkpoint.isdecimal() and int(checkpoint) in found):
+        raise InputError(f"--checkpoint {checkpoint}: choose best, last or one of the steps {sorted(found)}")
+    name = (names[checkpoint] or record.last) if checkpoint in names else found[int(checkpoint)]
+    return folder / "checkpoints" / name
+
+
+def _one_batch(data: Dataset, batches: TrainBatches) -> Dataset:
+    """The first batch for everything."""
+    batch = make_batch(batches[0], data.augment if batches.resident else None, batches.resident)
+    arrays = Arrays(**batch)
+    return Dataset(arrays, arrays, arrays, data.spec)
+
+
+def _weights(config: Config) -> Weights:
+    """Of `--init`: a file's, or the best ones of a run."""
+    path = Path(config.init)
+    if not path.is_dir():
+        return read_weights(path)
+    config = load_config(saved=read_config(path))
+    return _engine(config, read_spec(path)).weights(_checkpoint(path, config, "best"))
 
 
 def _test(engine, data: Dataset, plan: Plan, session: Session) -> dict[str, float]:
     """Of the best checkpoint, once, at the end."""
     run = session.run
-    batches = eval_batches(data.test, run.config.data.batch_size, plan.eval_batches)
+    config = run.config.data
+    batches = eval_batches(data.test, config.batch_size, plan.eval_batches, config.workers)
     found = engine.evaluate(run.folder / "checkpoints" / (run.record.best or run.record.last), batches)
-    metrics = {f"test/{name}": value for name, value in sorted(found.items())}
-    run.log(session.step, metrics)
-    return metrics
+    return session.measured("test", found)
 
 
 def _result(

@@ -9,4 +9,4 @@ from ...config import ModelConfig, PositiveInt, Probability, option
 class ConvNetConfig(ModelConfig):
     width: PositiveInt = option(32, "channels of the first convolution; the second has twice as many")
     hidden: PositiveInt = option(128, "units of the hidden layer")
-    dropout: Probability = option(0.0, "after the hidden layer")
+    dropout: Probability = option(0.0, "after the hidden layer", overfit=0.0)

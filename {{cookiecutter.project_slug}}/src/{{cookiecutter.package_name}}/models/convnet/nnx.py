@@ -3,10 +3,8 @@
 import jax
 from flax import nnx
 
+from ..layers.nnx import he_normal, lecun_normal, max_pool
 from . import ConvNetConfig
-
-he_normal = nnx.initializers.variance_scaling(2.0, "fan_in", "normal")
-lecun_normal = nnx.initializers.variance_scaling(1.0, "fan_in", "normal")
 
 
 class ConvNet(nnx.Module):
@@ -29,13 +27,3 @@ class ConvNet(nnx.Module):
         x = nnx.relu(self.hidden(x))
         x = self.dropout(x, rngs=rngs)
         return self.output(x)
-
-
-def max_pool(x: jax.Array) -> jax.Array:
-    """2 x 2 windows; an odd last row or column is left out.
-
-    On a CPU the gradient of a reshape is much faster than that of nnx.max_pool.
-    """
-    batch, height, width, channels = x.shape
-    x = x[:, : height // 2 * 2, : width // 2 * 2]
-    return x.reshape(batch, height // 2, 2, width // 2, 2, channels).max((2, 4))

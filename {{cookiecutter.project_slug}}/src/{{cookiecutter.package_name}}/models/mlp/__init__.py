@@ -8,4 +8,4 @@ from ...config import ModelConfig, PositiveInt, Probability, option
 @dataclass(frozen=True)
 class MLPConfig(ModelConfig):
     hidden: PositiveInt = option(128, "units of the hidden layer")
-    dropout: Probability = option(0.0, "after the hidden layer")
+    dropout: Probability = option(0.0, "after the hidden layer", overfit=0.0)

@@ -5,10 +5,8 @@ import math
 import jax
 from flax import nnx
 
+from ..layers.nnx import he_normal, lecun_normal
 from . import MLPConfig
-
-he_normal = nnx.initializers.variance_scaling(2.0, "fan_in", "normal")
-lecun_normal = nnx.initializers.variance_scaling(1.0, "fan_in", "normal")
 
 
 class MLP(nnx.Module):

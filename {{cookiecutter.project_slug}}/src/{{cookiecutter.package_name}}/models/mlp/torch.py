@@ -5,6 +5,7 @@ import math
 import torch
 from torch import nn
 
+from ..layers.torch import he_normal, lecun_normal
 from . import MLPConfig
 
 
@@ -13,13 +14,9 @@ class MLP(nn.Module):
 
     def __init__(self, config: MLPConfig, shape: tuple[int, ...], outputs: int):
         super().__init__()
-        self.hidden = nn.Linear(math.prod(shape), config.hidden)
+        self.hidden = he_normal(nn.Linear(math.prod(shape), config.hidden))
         self.dropout = nn.Dropout(config.dropout)
-        self.output = nn.Linear(config.hidden, outputs)
-        nn.init.kaiming_normal_(self.hidden.weight, nonlinearity="relu")
-        nn.init.kaiming_normal_(self.output.weight, nonlinearity="linear")
-        nn.init.zeros_(self.hidden.bias)
-        nn.init.zeros_(self.output.bias)
+        self.output = lecun_normal(nn.Linear(config.hidden, outputs))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = x.flatten(1)

@@ -1,23 +1,48 @@
 """Image classification: which of the classes does a picture show?"""
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, UnidentifiedImageError
 
-from ...data.sources import Arrays, Batch
+from ...config import Config
+from ...data.images import Decoded, Files
+from ...data.sources import Arrays, Batch, Source
 from ...errors import InputError
 from ...models.convnet import ConvNetConfig
 from ...models.mlp import MLPConfig
-from ...task import Task
-from .data import DigitsConfig, MnistConfig, load
+from ...models.resnet import ResNetConfig, SmallResNetConfig
+from ...task import Overfit, Task
+from .charts import charts, examples
+from .data import Cifar10Config, DigitsConfig, FashionMnistConfig, FolderConfig, MnistConfig, load, read_image
 
 
-def inputs(paths: Sequence[str], spec: Mapping[str, Any]) -> Arrays:
-    """Image files as `image`: uint8 [n, *spec["shape"]], grey where the model takes grey."""
-    return Arrays(image=np.stack([_image(Path(path), spec["shape"]) for path in paths]))
+def inputs(given: Sequence[str | Path] | str | Path | np.ndarray, spec: Mapping[str, Any]) -> Source:
+    """`image`: uint8 [n, *spec["shape"]], of image files or of an array that is already so, or is one image.
+
+    Files are seen as in evaluation, and in grey where the model takes grey. Raises InputError for others.
+    """
+    if not isinstance(given, np.ndarray):
+        paths = [given] if isinstance(given, str | Path) else given
+        return Decoded(Files([str(path) for path in paths]), functools.partial(read_image, spec=spec))
+    shape = tuple(spec["shape"])
+    if given.dtype != np.uint8:
+        raise InputError(f"images of type {given.dtype}: the model takes uint8, 0 to 255")
+    if shape not in (given.shape, given.shape[1:]):
+        expected = ", ".join(map(str, shape))
+        raise InputError(f"images of shape {list(given.shape)}: the model takes [n, {expected}] or [{expected}]")
+    return Arrays(image=given.reshape(-1, *shape))
+
+
+def check(config: Config) -> None:
+    """Mixup mixes examples 2k and 2k + 1, which must be in the same micro-batch."""
+    if config.data.mixup and (config.data.batch_size // config.trainer.accumulate) % 2:
+        raise InputError(
+            f"data.mixup = {config.data.mixup} mixes pairs, but data.batch_size = {config.data.batch_size} in "
+            f"trainer.accumulate = {config.trainer.accumulate} micro-batches is no even number in each"
+        )
 
 
 def describe(outputs: Batch, spec: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -29,39 +54,6 @@ def describe(outputs: Batch, spec: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def pictures(batch: Batch, outputs: Batch, spec: Mapping[str, Any], count: int = 16) -> dict[str, np.ndarray]:
-    """A grid of the first images with their true and predicted labels; green where they agree."""
-    size, caption, columns = 96, 14, 8
-    images, labels = batch["image"][:count], batch["label"][:count]
-    predicted = outputs["logits"][:count].argmax(1)
-    rows = -(-len(images) // columns)
-    grid = Image.new("RGB", (columns * size, rows * (size + caption)), "white")
-    draw = ImageDraw.Draw(grid)
-    for i, (image, label, guess) in enumerate(zip(images, labels, predicted, strict=True)):
-        x, y = i % columns * size, i // columns * (size + caption)
-        tile = Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).convert("RGB")
-        grid.paste(tile.resize((size - 2, size), Image.Resampling.NEAREST), (x, y + caption))
-        colour = "green" if label == guess else "red"
-        draw.text((x + 2, y + 1), f"{spec['classes'][label]} > {spec['classes'][guess]}", fill=colour)
-    return {"val/examples": np.asarray(grid)}
-
-
-def _image(path: Path, shape: Sequence[int]) -> np.ndarray:
-    height, width, channels = shape
-    try:
-        with Image.open(path) as file:
-            image = np.asarray(file.convert("L" if channels == 1 else "RGB"))
-    except UnidentifiedImageError as error:
-        raise InputError(f"{path} is no image that can be read") from error
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from error
-    if image.shape[:2] != (height, width):
-        raise InputError(
-            f"{path} has {image.shape[1]} x {image.shape[0]} pixels, but the model takes {width} x {height}: resize it"
-        )
-    return image.reshape(height, width, channels)
-
-
 def _softmax(logits: np.ndarray) -> np.ndarray:
     exp = np.exp(logits - logits.max(-1, keepdims=True))
     return exp / exp.sum(-1, keepdims=True)
@@ -70,12 +62,28 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
 task = Task(
     name="image_classification",
     title="Image classification",
-    models={"convnet": ConvNetConfig, "mlp": MLPConfig},
-    datasets={"digits": DigitsConfig, "mnist": MnistConfig},
+    models={
+        "convnet": ConvNetConfig,
+        "mlp": MLPConfig,
+        "resnet_small": SmallResNetConfig,
+        "resnet18": ResNetConfig,
+        "resnet34": ResNetConfig,
+        "resnet50": ResNetConfig,
+    },
+    datasets={
+        "digits": DigitsConfig,
+        "mnist": MnistConfig,
+        "fashion_mnist": FashionMnistConfig,
+        "cifar10": Cifar10Config,
+        "folder": FolderConfig,
+    },
     monitor="val/accuracy",
     mode="max",
     load=load,
     inputs=inputs,
     describe=describe,
-    pictures=pictures,
+    examples=examples,
+    charts=charts,
+    check=check,
+    overfit=Overfit(steps=200, loss=0.1),
 )

@@ -1,14 +1,17 @@
 """Images as NumPy: uint8 [batch, height, width, channel], labels int32 [batch]."""
 
+import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
-from ...config import DataConfig, NonNegativeInt, Probability, option
-from ...data.files import Remote, locate, read_gzip
+from ...config import DataConfig, NonNegativeFloat, NonNegativeInt, PositiveInt, Probability, option
+from ...data import images
+from ...data.files import Remote, locate, locate_unpacked, read_gzip, say_once
 from ...data.sources import Arrays, Batch, Dataset
 from ...errors import InputError
 
@@ -17,55 +20,99 @@ from ...errors import InputError
 class ImageDataConfig(DataConfig):
     """What every image dataset has."""
 
-    val_fraction: Probability = option(0.1, "share of the training images that is kept for validation")
-    shift: NonNegativeInt = option(0, "augmentation: largest random shift, in pixels, in each direction")
+    flip: bool = option(False, "augmentation: mirror every second training image, left to right", overfit=False)
+    cutout: NonNegativeInt = option(
+        0, "augmentation: side, in pixels, of a black square in each training image", overfit=0
+    )
+    mixup: NonNegativeFloat = option(
+        0.0, "augmentation: alpha of the Beta distribution by which two images are mixed; 0: not mixed", overfit=0.0
+    )
+    label_smoothing: Probability = option(
+        0.0, "share of a training label that is spread evenly over all classes", overfit=0.0
+    )
 
 
 @dataclass(frozen=True)
-class DigitsConfig(ImageDataConfig):
+class ArrayDataConfig(ImageDataConfig):
+    """What image datasets in memory have."""
+
+    val_fraction: Probability = option(0.1, "share of the training images that is kept for validation")
+    shift: NonNegativeInt = option(0, "augmentation: largest random shift, in pixels, in each direction", overfit=0)
+
+
+@dataclass(frozen=True)
+class DigitsConfig(ArrayDataConfig):
     """1,797 handwritten digits of 8 x 8 pixels, which come with scikit-learn (UCI, Alpaydin and Kaynak 1998)."""
 
 
 @dataclass(frozen=True)
-class MnistConfig(ImageDataConfig):
+class MnistConfig(ArrayDataConfig):
     """70,000 handwritten digits of 28 x 28 pixels (LeCun, Cortes, Burges), in `<root>/mnist/`."""
 
     verify: bool = option(True, "check the files' md5; false for files of your own in the same format")
 
 
-_MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist/"
-MNIST_FILES = (
-    Remote("train-images-idx3-ubyte.gz", _MNIST + "train-images-idx3-ubyte.gz", "f68b3c2dcbeaaa9fbdd348bbdeb94873"),
-    Remote("train-labels-idx1-ubyte.gz", _MNIST + "train-labels-idx1-ubyte.gz", "d53e105ee54ea40749a09fcbcd1e9432"),
-    Remote("t10k-images-idx3-ubyte.gz", _MNIST + "t10k-images-idx3-ubyte.gz", "9fb629c4189551a2d022fa330f9573f3"),
-    Remote("t10k-labels-idx1-ubyte.gz", _MNIST + "t10k-labels-idx1-ubyte.gz", "ec29112dd5afa0611ce80d1b7f02629c"),
+@dataclass(frozen=True)
+class FashionMnistConfig(MnistConfig):
+    """70,000 grey pictures of clothes, 28 x 28 pixels (Xiao, Rasul, Vollgraf 2017), in `<root>/fashion_mnist/`."""
+
+
+@dataclass(frozen=True)
+class Cifar10Config(ArrayDataConfig):
+    """60,000 colour pictures of 32 x 32 pixels (Krizhevsky 2009), in `<root>/cifar10/cifar-10-batches-bin/`."""
+
+    verify: bool = option(True, "check the archive's md5")
+
+
+@dataclass(frozen=True)
+class FolderConfig(ImageDataConfig):
+    """Image files in `<root>/<path>/train/<class>/` and `val/<class>/`, and where there is one `test/<class>/`."""
+
+    path: str = option("images", "folder in root, or an absolute path, that holds train/, val/ and maybe test/")
+    channels: Literal[3, 1] = option(3, "3: colour, 1: grey")
+    size: PositiveInt = option(224, "the model takes size x size pixels")
+    resize: NonNegativeInt = option(
+        256, "the view to evaluate: shorter side before the middle is cut out; 0: all files have size x size pixels"
+    )
+    crop: Probability = option(
+        0.08, "augmentation: smallest share of the area in a random crop; 0: the view to evaluate", overfit=0.0
+    )
+    workers: NonNegativeInt = option(4, "threads that decode batches ahead; 0: none")
+
+
+def _idx_files(url: str, *md5s: str) -> tuple[Remote, ...]:
+    stems = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+    names = [f"{stem}-ubyte.gz" for stem in stems]
+    return tuple(Remote(name, url + name, md5) for name, md5 in zip(names, md5s, strict=True))
+
+
+MNIST_FILES = _idx_files(
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+    "d53e105ee54ea40749a09fcbcd1e9432",
+    "9fb629c4189551a2d022fa330f9573f3",
+    "ec29112dd5afa0611ce80d1b7f02629c",
 )
+FASHION_MNIST_FILES = _idx_files(
+    "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+    "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+    "25c81989df183df01b3e8a0aad5dffbe",
+    "bef4ecab320f06d8554ea6380940ec79",
+    "bb300cfdad3c16e7a12a480ee83cd310",
+)
+CIFAR10_ARCHIVE = Remote(
+    "cifar-10-binary.tar.gz",
+    "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+    "c32a1d4ab5d03f1284b67883e8d87530",
+)
+DIGITS = [str(digit) for digit in range(10)]
+CLOTHES = "T-shirt/top, Trouser, Pullover, Dress, Coat, Sandal, Shirt, Sneaker, Bag, Ankle boot".split(", ")
+CIFAR10 = "airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck".split(", ")
 
 
 def load(config: ImageDataConfig) -> Dataset:
-    """`image`: uint8 [n, height, width, channel], `label`: int32 [n]. Validation is cut from the training images."""
-    loaders: dict[type, Callable] = {DigitsConfig: _digits, MnistConfig: _mnist}
-    everything, test, classes = loaders[type(config)](config)
-    train, val = everything.split(config.val_fraction)
-    if not len(val):
-        raise InputError(
-            f"data.val_fraction = {config.val_fraction} of {len(everything)} images leaves none for validation"
-        )
-    spec = {"shape": list(train.arrays["image"].shape[1:]), "classes": classes}
-    return Dataset(
-        train, val, test, spec, functools.partial(random_shift, pixels=config.shift) if config.shift else None
-    )
-
-
-def random_shift(batch: Batch, rng: np.random.Generator, pixels: int) -> Batch:
-    """Moves each image by up to `pixels` in each direction; what comes in at the edges is black."""
-    images = batch["image"]
-    n, height, width, _ = images.shape
-    padded = np.pad(images, ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0)))
-    top, left = rng.integers(0, 2 * pixels + 1, (2, n, 1))
-    rows = (top + np.arange(height))[:, :, None]
-    columns = (left + np.arange(width))[:, None, :]
-    return {**batch, "image": padded[np.arange(n)[:, None, None], rows, columns]}
+    """`image`: uint8 [n, height, width, channel], `label`: int32 [n]."""
+    return _load_folder(config) if isinstance(config, FolderConfig) else _load_arrays(config)
 
 
 def read_idx(path: Path, dimensions: int) -> np.ndarray:
@@ -86,28 +133,155 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
 
 
+def read_cifar(path: Path) -> Arrays:
+    """A binary file of CIFAR-10: for each image its label, then 32 x 32 values of red, of green and of blue.
+
+    Raises:
+        InputError: where the file has another length, or labels above 9.
+    """
+    size = 1 + 3 * 32 * 32
+    data = path.read_bytes()
+    if not data or len(data) % size:
+        raise InputError(f"{path} has {len(data)} bytes, which is no multiple of the {size} of an image with its label")
+    records = np.frombuffer(data, np.uint8).reshape(-1, size)
+    labels = records[:, 0].astype(np.int32)
+    _check_labels(labels, path)
+    pixels = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    return Arrays(image=np.ascontiguousarray(pixels), label=labels)
+
+
+def _load_arrays(config: ArrayDataConfig) -> Dataset:
+    """Validation is cut from the training images."""
+    loaders: dict[type, Callable[[Any], tuple[Arrays, Arrays, list[str]]]] = {
+        DigitsConfig: _digits,
+        MnistConfig: lambda config: _idx(config, "mnist", MNIST_FILES, DIGITS),
+        FashionMnistConfig: lambda config: _idx(config, "fashion_mnist", FASHION_MNIST_FILES, CLOTHES),
+        Cifar10Config: _cifar10,
+    }
+    everything, test, classes = loaders[type(config)](config)
+    train, val = everything.split(config.val_fraction)
+    if not len(val):
+        raise InputError(
+            f"data.val_fraction = {config.val_fraction} of {len(everything)} images leaves none for validation"
+        )
+    shape = list(train.arrays["image"].shape[1:])
+    _check_extent(config, shape, ["shift", "cutout"])
+    dataset = Dataset(train, val, test, {"shape": shape, "classes": classes})
+    if not (config.shift or config.flip or config.cutout or config.mixup):
+        return dataset
+    draw = functools.partial(_draw, config=config, shape=shape, shift=config.shift)
+    return dataclasses.replace(dataset, draw=draw, augment=images.apply_views)
+
+
+def _load_folder(config: FolderConfig) -> Dataset:
+    folder, shape = Path(config.root) / config.path, [config.size, config.size, config.channels]
+    _check_extent(config, shape, ["cutout"])
+    if 0 < config.resize < config.size:
+        raise InputError(
+            f"data.resize = {config.resize} is less than data.size = {config.size}, which is cut out of it"
+        )
+    if config.crop and not config.resize:
+        raise InputError(
+            f"data.crop = {config.crop}, but data.resize = 0 takes the images as they are: set data.crop = 0, or "
+            f"data.resize = {config.size}"
+        )
+    for split in ("train", "val"):
+        if not (folder / split).is_dir():
+            raise InputError(
+                f"{folder / split} is no folder: images belong into {folder}/train/CLASS/ and {folder}/val/CLASS/; "
+                "another place is named by --data.root and --data.path"
+            )
+    train, classes = images.list_folder(folder / "train")
+    val, _ = images.list_folder(folder / "val", classes)
+    if (folder / "test").is_dir():
+        test, _ = images.list_folder(folder / "test", classes)
+    else:
+        say_once("test", f"{folder} has no test/: val/ is the test split")
+        test = val
+    spec = {"shape": shape, "classes": classes} | ({"resize": config.resize} if config.resize else {})
+    look = functools.partial(read_image, spec=spec, advice="set data.resize, or resize it")
+
+    def augment(batch: Batch) -> Batch:
+        pictures = []
+        for i, file in enumerate(batch["file"]):
+            if "crop" in batch:
+                image = images.random_resized_crop(file, batch["crop"][i], config.size, channels=config.channels)
+            else:
+                image = look(file)
+            views = {name: batch[name][i : i + 1] for name in images.VIEWS if name in batch}
+            pictures.append(images.apply_views({"image": image[None], **views})["image"])
+        rest = {name: value for name, value in batch.items() if name not in ("file", "crop", *images.VIEWS)}
+        return {"image": np.concatenate(pictures), **rest}
+
+    draw = functools.partial(_draw, config=config, shape=shape, crop=config.crop)
+    return Dataset(train, images.Decoded(val, look), images.Decoded(test, look), spec, draw, augment)
+
+
+def read_image(file: str, spec: Mapping[str, Any], advice: str = "resize it") -> np.ndarray:
+    """An image file as the model of a spec takes it in evaluation: uint8 [*spec["shape"]]."""
+    if "resize" in spec:
+        size, _, channels = spec["shape"]
+        return images.centre_crop(file, size, spec["resize"], channels=channels)
+    return images.exact(file, spec["shape"], advice)
+
+
+def _draw(
+    rng: np.random.Generator, n: int, *, config: ImageDataConfig, shape: Sequence[int], shift: int = 0, crop: float = 0
+) -> Batch:
+    """The random numbers of a training batch. None for what is off."""
+    batch = images.draw_views(rng, n, shape, shift=shift, flip=config.flip, cutout=config.cutout)
+    if crop:
+        batch |= images.draw_crops(rng, n, crop)
+    if config.mixup:
+        batch |= images.draw_mix(rng, n, config.mixup)
+    return batch
+
+
 def _digits(config: DigitsConfig) -> tuple[Arrays, Arrays, list[str]]:
     from sklearn.datasets import load_digits  # takes a second, so only when asked for
 
     digits = load_digits()
-    images = np.round(digits.images * (255 / 16)).astype(np.uint8)[..., None]
-    train, test = Arrays(image=images, label=digits.target.astype(np.int32)).split(0.2)
-    return train, test, [str(name) for name in digits.target_names]
+    pixels = np.round(digits.images * (255 / 16)).astype(np.uint8)[..., None]
+    train, test = Arrays(image=pixels, label=digits.target.astype(np.int32)).split(0.2)
+    return train, test, DIGITS
 
 
-def _mnist(config: MnistConfig) -> tuple[Arrays, Arrays, list[str]]:
-    paths = locate(Path(config.root) / "mnist", MNIST_FILES, download=config.download, verify=config.verify)
+def _idx(
+    config: MnistConfig, name: str, files: Sequence[Remote], classes: list[str]
+) -> tuple[Arrays, Arrays, list[str]]:
+    paths = locate(Path(config.root) / name, files, download=config.download, verify=config.verify)
     splits = []
     for image_path, label_path in (paths[:2], paths[2:]):
-        images, labels = read_idx(image_path, 3)[..., None], read_idx(label_path, 1).astype(np.int32)
-        if len(images) != len(labels):
-            raise InputError(f"{image_path} has {len(images)} images, but {label_path} has {len(labels)} labels")
-        if len(labels) and labels.max() > 9:
-            raise InputError(f"{label_path} has label {labels.max()}: MNIST has the digits 0 to 9")
-        if not len(images):
+        pixels, labels = read_idx(image_path, 3)[..., None], read_idx(label_path, 1).astype(np.int32)
+        if len(pixels) != len(labels):
+            raise InputError(f"{image_path} has {len(pixels)} images, but {label_path} has {len(labels)} labels")
+        _check_labels(labels, label_path)
+        if not len(pixels):
             raise InputError(f"{image_path} has no images")
-        if splits and images.shape[1:] != splits[0].arrays["image"].shape[1:]:
-            sizes = (" x ".join(map(str, s.shape[1:3])) for s in (images, splits[0].arrays["image"]))
+        if splits and pixels.shape[1:] != splits[0].arrays["image"].shape[1:]:
+            sizes = (" x ".join(map(str, s.shape[1:3])) for s in (pixels, splits[0].arrays["image"]))
             raise InputError(f"{image_path} has images of {next(sizes)} pixels, but {paths[0]} of {next(sizes)}")
-        splits.append(Arrays(image=images, label=labels))
-    return splits[0], splits[1], [str(digit) for digit in range(10)]
+        splits.append(Arrays(image=pixels, label=labels))
+    return splits[0], splits[1], classes
+
+
+def _cifar10(config: Cifar10Config) -> tuple[Arrays, Arrays, list[str]]:
+    names = [f"cifar-10-batches-bin/{name}.bin" for name in [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]]
+    paths = locate_unpacked(
+        Path(config.root) / "cifar10", CIFAR10_ARCHIVE, names, download=config.download, verify=config.verify
+    )
+    *train, test = map(read_cifar, paths)
+    joined = {name: np.concatenate([part.arrays[name] for part in train]) for name in ("image", "label")}
+    return Arrays(**joined), test, CIFAR10
+
+
+def _check_labels(labels: np.ndarray, path: Path) -> None:
+    if len(labels) and labels.max() > 9:
+        raise InputError(f"{path} has label {labels.max()}: labels go from 0 to 9")
+
+
+def _check_extent(config: ImageDataConfig, shape: Sequence[int], keys: Sequence[str]) -> None:
+    """Of augmentations that would leave nothing of an image."""
+    for key in keys:
+        if getattr(config, key) >= min(shape[:2]):
+            raise InputError(f"data.{key} = {getattr(config, key)}, but the images have {shape[1]} x {shape[0]} pixels")

@@ -1,50 +1,72 @@
 """Image classification in PyTorch Lightning: the model, its loss and its metrics."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 from torchmetrics import MeanMetric, MetricCollection
-from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
 
 from ...config import Config
 from ...models.convnet.torch import ConvNet
 from ...models.mlp.torch import MLP
+from ...models.resnet import VARIANTS
+from ...models.resnet.torch import ResNet
 from ...task import Loss
 
 Batch = dict[str, torch.Tensor]
 
 
 def create_metrics(spec: Mapping[str, Any]) -> MetricCollection:
-    accuracy = MulticlassAccuracy(len(spec["classes"]), average="micro", validate_args=False)
-    return MetricCollection({"loss": MeanMetric(nan_strategy="disable"), "accuracy": accuracy}, compute_groups=False)
+    """`confusion`: [class, predicted class], how many examples; the others are numbers."""
+    classes = len(spec["classes"])
+    metrics = {
+        "loss": MeanMetric(nan_strategy="disable"),
+        "accuracy": MulticlassAccuracy(classes, average="micro", validate_args=False),
+        "confusion": MulticlassConfusionMatrix(classes, validate_args=False),
+    }
+    if classes > 5:
+        metrics["top5_accuracy"] = MulticlassAccuracy(classes, top_k=5, average="micro", validate_args=False)
+    return MetricCollection(metrics, compute_groups=False)
 
 
 def create_model(config: Config, spec: Mapping[str, Any]) -> nn.Module:
-    model = {"mlp": MLP, "convnet": ConvNet}[config.model.name]
-    return model(config.model, spec["shape"], len(spec["classes"]))
+    models = {"mlp": MLP, "convnet": ConvNet, **dict.fromkeys(VARIANTS, ResNet)}
+    return models[config.model.name](config.model, spec["shape"], len(spec["classes"]))
 
 
 def losses(config: Config) -> dict[str, Loss]:
-    return {"loss": Loss(loss_fn)}
+    return {"loss": Loss(functools.partial(loss_fn, label_smoothing=config.data.label_smoothing))}
 
 
-def loss_fn(model: nn.Module, batch: Batch) -> tuple[torch.Tensor, int]:
-    """(sum, weight): the cross-entropy summed over the examples, and their number."""
-    logits = model(normalize(batch["image"]))
-    return cross_entropy(logits, batch["label"], reduction="sum"), len(logits)
+def loss_fn(model: nn.Module, batch: Batch, label_smoothing: float) -> tuple[torch.Tensor, int]:
+    """(sum, weight): the cross-entropy summed over the examples, and their number.
+
+    With `mix`, float32 [batch], each image and its label are mixed with its neighbour's (mixup, Zhang et al. 2018).
+    """
+    images, labels, mix = normalize(batch["image"]), batch["label"], batch.get("mix")
+    if mix is None:
+        losses = cross_entropy(model(images), labels, label_smoothing)
+    else:
+        share = mix.to(images.dtype)[:, None, None, None]
+        logits = model(share * images + (1 - share) * neighbours(images))
+        both = (cross_entropy(logits, each, label_smoothing) for each in (labels, neighbours(labels)))
+        losses = mix * next(both) + (1 - mix) * next(both)
+    return losses.sum(), len(labels)
 
 
 def eval_step(model: nn.Module, batch: Batch, metrics: MetricCollection) -> None:
     logits, mask = predict_step(model, batch)["logits"], batch["mask"]
     logits, labels = logits[mask], batch["label"][mask]  # MeanMetric's own weights are lost with nan_strategy="disable"
-    metrics["loss"].update(cross_entropy(logits, labels, reduction="none"))
-    metrics["accuracy"].update(logits, labels)
+    metrics["loss"].update(cross_entropy(logits, labels))
+    for name in metrics.keys() - {"loss"}:
+        metrics[name].update(logits, labels)
 
 
 def predict_step(model: nn.Module, batch: Batch) -> Batch:
-    """logits: float32 [batch, classes]."""
+    """logits: float [batch, classes]."""
     return {"logits": model(normalize(batch["image"]))}
 
 
@@ -53,7 +75,12 @@ def normalize(images: torch.Tensor) -> torch.Tensor:
     return images / 127.5 - 1.0
 
 
-def cross_entropy(logits: torch.Tensor, labels: torch.Tensor, reduction: str) -> torch.Tensor:
-    """float [batch, classes], int [batch] -> float [batch], or their sum; at least in float32."""
+def neighbours(x: torch.Tensor) -> torch.Tensor:
+    """Examples 2k and 2k + 1 change places; so a pair is never cut by micro-batches or devices."""
+    return x.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
+
+
+def cross_entropy(logits: torch.Tensor, labels: torch.Tensor, label_smoothing: float = 0.0) -> torch.Tensor:
+    """float [batch, classes], int [batch] -> float [batch], at least in float32."""
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    return nn.functional.cross_entropy(logits, labels.long(), reduction=reduction)
+    return nn.functional.cross_entropy(logits, labels.long(), reduction="none", label_smoothing=label_smoothing)

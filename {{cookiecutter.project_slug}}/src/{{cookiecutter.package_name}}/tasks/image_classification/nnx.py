@@ -1,5 +1,6 @@
 """Image classification in Flax NNX: the model, its loss and its metrics."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,40 +13,59 @@ from flax import nnx, struct
 from ...config import Config
 from ...models.convnet.nnx import ConvNet
 from ...models.mlp.nnx import MLP
+from ...models.resnet import VARIANTS
+from ...models.resnet.nnx import ResNet
 from ...task import Loss
 
 Batch = dict[str, jax.Array]
 
 
-@struct.dataclass
-class Metrics(metrics.Collection):
-    loss: metrics.Average.from_output("loss")
-    accuracy: metrics.Accuracy
+def create_metrics(spec: Mapping[str, Any]) -> type[metrics.Collection]:
+    """`confusion`: [class, predicted class], how many examples; the others are numbers."""
+    classes = len(spec["classes"])
+    found = {
+        "loss": metrics.Average.from_output("loss"),
+        "accuracy": metrics.Accuracy,
+        "confusion": confusion_matrix(classes),
+    }
+    if classes > 5:
+        found["top5_accuracy"] = metrics.Average.from_fun(in_top5)
+    return metrics.Collection.create(**found)
 
 
 def create_model(config: Config, spec: Mapping[str, Any], *, rngs: nnx.Rngs, **dtypes) -> nnx.Module:
-    model = {"mlp": MLP, "convnet": ConvNet}[config.model.name]
-    return model(config.model, spec["shape"], len(spec["classes"]), rngs=rngs, **dtypes)
+    models = {"mlp": MLP, "convnet": ConvNet, **dict.fromkeys(VARIANTS, ResNet)}
+    return models[config.model.name](config.model, spec["shape"], len(spec["classes"]), rngs=rngs, **dtypes)
 
 
 def losses(config: Config) -> dict[str, Loss]:
-    return {"loss": Loss(loss_fn)}
+    return {"loss": Loss(functools.partial(loss_fn, label_smoothing=config.data.label_smoothing))}
 
 
-def loss_fn(model: nnx.Module, batch: Batch, rngs: nnx.Rngs) -> tuple[jax.Array, int]:
-    """(sum, weight): the cross-entropy summed over the examples, and their number."""
-    logits = model(normalize(batch["image"]), rngs)
-    return cross_entropy(logits, batch["label"]).sum(), len(logits)
+def loss_fn(model: nnx.Module, batch: Batch, rngs: nnx.Rngs, label_smoothing: float) -> tuple[jax.Array, int]:
+    """(sum, weight): the cross-entropy summed over the examples, and their number.
+
+    With `mix`, float32 [batch], each image and its label are mixed with its neighbour's (mixup, Zhang et al. 2018).
+    """
+    images, labels, mix = normalize(batch["image"]), batch["label"], batch.get("mix")
+    if mix is None:
+        losses = cross_entropy(model(images, rngs), labels, label_smoothing)
+    else:
+        share = mix.astype(images.dtype)[:, None, None, None]
+        logits = model(share * images + (1 - share) * neighbours(images), rngs)
+        both = (cross_entropy(logits, each, label_smoothing) for each in (labels, neighbours(labels)))
+        losses = mix * next(both) + (1 - mix) * next(both)
+    return losses.sum(), len(labels)
 
 
-def eval_step(model: nnx.Module, batch: Batch) -> Metrics:
+def eval_step(model: nnx.Module, batch: Batch, metrics: type[metrics.Collection]) -> metrics.Collection:
     logits = predict_step(model, batch)["logits"]
     loss = cross_entropy(logits, batch["label"])
-    return Metrics.single_from_model_output(loss=loss, logits=logits, labels=batch["label"], mask=batch["mask"])
+    return metrics.single_from_model_output(loss=loss, logits=logits, labels=batch["label"], mask=batch["mask"])
 
 
 def predict_step(model: nnx.Module, batch: Batch) -> Batch:
-    """logits: float32 [batch, classes]."""
+    """logits: float [batch, classes]."""
     return {"logits": model(normalize(batch["image"]))}
 
 
@@ -54,7 +74,43 @@ def normalize(images: jax.Array) -> jax.Array:
     return images / 127.5 - 1.0
 
 
-def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+def neighbours(x: jax.Array) -> jax.Array:
+    """Examples 2k and 2k + 1 change places; so a pair is never cut by micro-batches or devices."""
+    return x.reshape(-1, 2, *x.shape[1:])[:, ::-1].reshape(x.shape)
+
+
+def cross_entropy(logits: jax.Array, labels: jax.Array, label_smoothing: float = 0.0) -> jax.Array:
     """float [batch, classes], int [batch] -> float [batch], at least in float32."""
     logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
-    return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype), label_smoothing)
+    return optax.softmax_cross_entropy(logits, targets)
+
+
+def in_top5(logits: jax.Array, labels: jax.Array, **_) -> jax.Array:
+    """float [batch, classes], int [batch] -> bool [batch]."""
+    _, likeliest = jax.lax.top_k(logits, 5)
+    return (likeliest == labels[:, None]).any(1)
+
+
+def confusion_matrix(classes: int) -> type[metrics.Metric]:
+    """clu has none: int32 [class, predicted class], how many examples."""
+
+    @struct.dataclass
+    class ConfusionMatrix(metrics.Metric):
+        counts: jax.Array
+
+        @classmethod
+        def empty(cls):
+            return cls(jnp.zeros((classes, classes), jnp.int32))
+
+        @classmethod
+        def from_model_output(cls, logits: jax.Array, labels: jax.Array, mask: jax.Array, **_):
+            return cls(cls.empty().counts.at[labels, logits.argmax(-1)].add(mask))
+
+        def merge(self, other):
+            return self.replace(counts=self.counts + other.counts)
+
+        def compute(self) -> jax.Array:
+            return self.counts
+
+    return ConfusionMatrix

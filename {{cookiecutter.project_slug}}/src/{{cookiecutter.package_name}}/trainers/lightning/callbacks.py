@@ -1,12 +1,12 @@
 """The session as a Lightning callback: counts, logs, pictures, checkpoints and the end of the run."""
 
 import contextlib
+import time
 from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.loggers.logger import Logger
 
 from ..schedule import learning_rate, schedule_steps
 from ..session import Session
@@ -20,13 +20,23 @@ class Interrupted(Exception):
 class SessionCallback(L.Callback):
     def __init__(self, session: Session):
         self.session, self.validating = session, contextlib.ExitStack()
+        self.profiler = torch.profiler.profile() if session.plan.profile else None
 
     def on_train_start(self, trainer: L.Trainer, module: Module) -> None:
         self.session.begin(parameters(module))
 
+    def on_train_batch_start(self, trainer: L.Trainer, module: Module, batch: Any, batch_idx: int) -> None:
+        if self.profiler and self.session.step == self.session.plan.profile.start:
+            self.profiler.start()
+
     def on_train_batch_end(self, trainer: L.Trainer, module: Module, outputs: Any, batch: Any, batch_idx: int) -> None:
         session, plan = self.session, self.session.plan
         session.advance(len(batch))
+        if self.profiler and session.step == plan.profile.stop:
+            self.profiler.stop()
+            folder = session.run.folder / "plugins" / "profile" / time.strftime("%Y_%m_%d_%H_%M_%S")
+            folder.mkdir(parents=True)
+            self.profiler.export_chrome_trace(str(folder / "torch.trace.json.gz"))
         if module.logs:
             end = schedule_steps(module.config, plan)
             session.log(
@@ -46,10 +56,10 @@ class SessionCallback(L.Callback):
         session = self.session
         metrics = {
             tag.removeprefix("val/"): float(v) for tag, v in trainer.callback_metrics.items() if tag.startswith("val/")
-        }
+        } | module.arrays
         session.histograms(parameters(module))
         first = next(iter(trainer.datamodule.val_dataloader()))
-        session.pictures(numpy(first), predict_batch(trainer, module, first))
+        session.examples(numpy(first), predict_batch(trainer, module, first))
         improved = session.validated(metrics)
         self.validating.close()
         self._save_and_stop(trainer, session.plan.saves(session.step) or improved)
@@ -61,31 +71,6 @@ class SessionCallback(L.Callback):
                 session.save(trainer.save_checkpoint, ".ckpt")
         if stopping:
             raise Interrupted
-
-
-class SessionLogger(Logger):
-    """Takes what a LightningModule or a foreign callback logs by `self.log` into the run's own events."""
-
-    def __init__(self, session: Session):
-        super().__init__()
-        self.session = session
-
-    @property
-    def name(self) -> str:
-        return self.session.run.id
-
-    @property
-    def version(self) -> str:
-        return self.session.run.folder.name
-
-    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """The run has written its config already."""
-
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        # Lightning adds the epoch to everything; and its step is not the task's.
-        values = {tag: value for tag, value in metrics.items() if tag != "epoch"}
-        if values:
-            self.session.run.log(self.session.step, values)
 
 
 def parameters(module: Module) -> dict[str, np.ndarray]:
@@ -110,7 +95,7 @@ def leaf_name(part: torch.nn.Module, name: str) -> str:
 def predict_batch(trainer: L.Trainer, module: Module, batch: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
     batch = trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch), module.device)
     with torch.no_grad(), trainer.precision_plugin.forward_context():
-        return numpy(module.predict_step(batch))
+        return numpy(module(batch))
 
 
 def numpy(batch: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:

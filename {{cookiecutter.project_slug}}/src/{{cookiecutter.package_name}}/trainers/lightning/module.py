@@ -1,16 +1,19 @@
 """The LightningModule of every task: steps, optimizers, logging. The task gives the model, losses and metrics."""
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from torch import nn
 
 from ... import task as tasks
 from ...config import OptimizerConfig
+from ...data.batches import make_batch
 from .. import load_config
-from ..schedule import Plan, learning_rate, schedule_steps
+from ..schedule import LOSS_SCALE, LOSS_SCALE_STEPS, Plan, learning_rate, schedule_steps
 
 Batch = dict[str, torch.Tensor]
 
@@ -34,10 +37,24 @@ class Module(L.LightningModule):
         self.config, self.spec, self.plan = load_config(saved=config), spec, plan
         self.twin = tasks.twin(tasks.find(self.config.task), "lightning")
         self.net = self.twin.create_model(self.config, spec)
+        # The moving average of the network, which is what is evaluated where there is one.
+        self.ema = copy.deepcopy(self.net).requires_grad_(False) if self.config.optimizer.ema_decay else None
+        self.loss_scale = LossScale() if self.config.accelerator.precision == "float16" else None
         self.losses = self.twin.losses(self.config)
         self.metrics = self.twin.create_metrics(spec)
+        self.resident: Batch = {}  # the training data, where they stay on the device
+        self.augment: Callable[[Batch], Batch] | None = None
         self.step = 0  # updates of the task; Lightning's global_step counts those of every optimizer
         self.logs: dict[str, float] = {}  # of the last step, where its plan logs
+        self.arrays: dict[str, np.ndarray] = {}  # metrics of the last evaluation that are no numbers
+
+    def forward(self, batch: Batch) -> Batch:
+        return self.twin.predict_step(self.evaluated, batch)
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network to evaluate and keep: the average where there is one, with the current statistics."""
+        return self.net if self.ema is None else self.ema
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["step"] = self.step
@@ -62,22 +79,21 @@ class Module(L.LightningModule):
             self.step += 1
             # Dropout is a function of (seed, step), so no checkpoint has to hold a generator's state.
             seed(self.device, seed_of(self.config.seed, self.step))
+            if self.resident:
+                batch = make_batch(batch, self.augment, self.resident)
             self._step(batch, logging=self.plan.logs(self.step), hooks=i == len(batches))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.twin.eval_step(self.net, batch, self.metrics)
+        self.twin.eval_step(self.evaluated, batch, self.metrics)
 
     def on_validation_epoch_end(self) -> None:
         self._log_metrics("val")
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self.twin.eval_step(self.net, batch, self.metrics)
+        self.twin.eval_step(self.evaluated, batch, self.metrics)
 
     def on_test_epoch_end(self) -> None:
         self._log_metrics("test")
-
-    def predict_step(self, batch: Batch, batch_idx: int = 0) -> Batch:
-        return self.twin.predict_step(self.net, batch)
 
     def configure_optimizers(self):
         """One optimizer and one schedule for each loss, over the parameters that it moves."""
@@ -91,7 +107,7 @@ class Module(L.LightningModule):
         return optimizers, schedulers
 
     def _step(self, batch: Batch, logging: bool, hooks: bool) -> None:
-        """One update for each loss, in order, each over all micro-batches."""
+        """One update for each loss, in order, each over all micro-batches; then the moving average."""
         self.logs = logs = {}
         several, square_norm = len(self.losses) > 1, 0.0
         optimizers, schedulers = _list(self.optimizers(use_pl_optimizer=hooks)), _list(self.lr_schedulers())
@@ -105,6 +121,8 @@ class Module(L.LightningModule):
             if logging:
                 logs[f"loss/{name}"] = (total / weight).item()
                 square_norm += norm.item() ** 2
+        if self.ema is not None:
+            self._average()
         if logging:
             logs["grad_norm"] = square_norm**0.5
             self.log_dict({f"train/{name}": value for name, value in logs.items()}, logger=False)
@@ -116,28 +134,65 @@ class Module(L.LightningModule):
         self, name: str, optimizer, batch: Batch, with_norm: bool, hooks: bool
     ) -> tuple[torch.Tensor, torch.Tensor | int, torch.Tensor | None]:
         """Returns the loss's sum and weight, and the norm of its mean's gradient where that is asked for."""
-        pieces, total, weight = _split(batch, self.config.trainer.accumulate), 0.0, 0
+        pieces = _split(batch, self.config.trainer.accumulate)
+        total, weight, scale = 0.0, 0, self.loss_scale
+        # Of float16, the mean over the examples is what is scaled: a sum would overflow with the size of the batch.
+        factor = scale.factor / len(next(iter(batch.values()))) if scale else 1.0
+        # An optimizer that is not wrapped by Lightning takes no hooks.
         backward = self.manual_backward if hooks else torch.Tensor.backward
+        at_once = len(pieces) == 1 and scale is None  # then the weight is known before
         for piece in pieces:
             loss, w = self.losses[name].fn(self.net, piece)
-            backward(loss if len(pieces) > 1 else loss / w)
+            backward(loss / w if at_once else loss * factor)
             total, weight = total + loss.detach(), weight + w
         grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         norm, clip_norm = None, self.config.optimizer.clip_norm
-        if len(pieces) > 1:  # the weight of all pieces is known only now
-            torch._foreach_mul_(grads, 1.0 / weight)
-        if with_norm or clip_norm:
+        if not at_once:
+            torch._foreach_mul_(grads, 1.0 / (weight * factor))
+        if with_norm or clip_norm or scale:
             norm = torch.nn.utils.get_total_norm(grads)
         if clip_norm:
             torch._foreach_mul_(grads, clip_norm / norm.clamp(min=clip_norm))
+        if scale:
+            scale.guard(getattr(optimizer, "optimizer", optimizer), norm)
         optimizer.step()
         optimizer.zero_grad()
         return total, weight, norm
 
+    @torch.no_grad()
+    def _average(self) -> None:
+        decay = self.config.optimizer.ema_decay
+        torch._foreach_lerp_(list(self.ema.parameters()), list(self.net.parameters()), 1 - decay)
+        if buffers := list(self.ema.buffers()):
+            torch._foreach_copy_(buffers, list(self.net.buffers()))
+
     def _log_metrics(self, split: str) -> None:
         values = {name: value.float() for name, value in self.metrics.compute().items()}
         self.metrics.reset()
-        self.log_dict({f"{split}/{name}": value for name, value in values.items()}, logger=False)
+        self.arrays = {name: value.cpu().numpy() for name, value in values.items() if value.ndim}
+        self.log_dict({f"{split}/{name}": v for name, v in values.items() if not v.ndim}, logger=False)
+
+
+class LossScale(nn.Module):
+    """The factor that keeps float16 gradients from vanishing, and the updates since it last changed.
+
+    Lightning's own scaler knows neither sums with weights nor several losses.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("factor", torch.tensor(LOSS_SCALE))
+        self.register_buffer("steps", torch.tensor(0))
+
+    @torch.no_grad()
+    def guard(self, optimizer: torch.optim.Optimizer, norm: torch.Tensor) -> None:
+        """Has the fused optimizer leave out an update whose gradient is not finite; all on the device."""
+        finite = norm.isfinite()
+        optimizer.grad_scale, optimizer.found_inf = None, (~finite).float()
+        grows = self.steps + 1 >= LOSS_SCALE_STEPS
+        factor = torch.where(finite, torch.where(grows, self.factor * 2, self.factor), self.factor / 2)
+        self.steps.copy_(torch.where(finite & ~grows, self.steps + 1, 0))
+        self.factor.copy_(factor)
 
 
 def create_optimizer(part: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
@@ -149,7 +204,11 @@ def create_optimizer(part: nn.Module, config: OptimizerConfig) -> torch.optim.Op
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
     if config.name == "adamw":
         return torch.optim.AdamW(groups, 1.0, (config.momentum, 0.999), 1e-8, fused=True)
-    return torch.optim.SGD(groups, 1.0, config.momentum, fused=True)
+    sgd = torch.optim.SGD(groups, 1.0, config.momentum, fused=True)
+    for p in part.parameters() if config.momentum else ():
+        # torch leaves it uninitialised where the first update is left out.
+        sgd.state[p]["momentum_buffer"] = torch.zeros_like(p)
+    return sgd
 
 
 def seed(device: torch.device, value: int) -> None:

@@ -10,16 +10,20 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.plugins.precision import MixedPrecision
 
 from ...config import Config, to_dict
 from ...data.batches import TrainBatches, eval_batches
 from ...data.sources import Batch, Dataset, Source
 from ...task import Task
+from ...weights import Weights, match, overlay
 from ..schedule import Plan
 from ..session import Session
-from . import devices
-from .callbacks import Interrupted, SessionCallback, SessionLogger, numpy, peak_memory
+from . import devices, weights
+from .callbacks import Interrupted, SessionCallback, numpy, peak_memory
 from .data import DataModule, tensors
+from .logger import SessionLogger
 from .module import Module
 
 # Lightning 2.6.6 asks torch >= 2.12 for a tree in a way that torch is about to drop: not ours, and not the reader's.
@@ -27,18 +31,28 @@ warnings.filterwarnings("ignore", r".*treespec, LeafSpec", FutureWarning)
 
 PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed", "float64": "64-true"}
 
+# Your own callbacks and loggers: every training run has them, beside those that make its record.
+CALLBACKS: list[L.Callback] = []
+LOGGERS: list[Logger] = []
+
 
 def make_trainer(config: Config, **overrides: Any) -> L.Trainer:
-    """The Trainer of a config. The one place for callbacks, loggers and flags of your own: they are added, or override.
+    """The Trainer of a config.
 
-    The run's own progress bar, checkpoints, validation rhythm and end come from `SessionCallback`.
+    overrides: flags of `lightning.Trainer`, which win over those here; `callbacks` and `logger` (one or a list) come
+    beside CALLBACKS and LOGGERS. The run's own progress bar, checkpoints, validation rhythm and end come from
+    `SessionCallback`, which `train` adds.
     """
+    device = devices.pick(config.accelerator.platform).type
+    callbacks = [*CALLBACKS, *overrides.pop("callbacks", [])]
+    loggers = overrides.pop("logger", None) or []
     options = {
-        "accelerator": devices.pick(config.accelerator.platform).type,
+        "accelerator": device,
         "devices": 1,
-        "precision": PRECISIONS[config.accelerator.precision],
+        **_precision(config.accelerator.precision, device),
         "max_epochs": -1,  # the plan says when to stop
-        "logger": False,
+        "callbacks": callbacks,
+        "logger": [*LOGGERS, *(loggers if isinstance(loggers, list) else [loggers])] or False,
         "enable_progress_bar": False,
         "enable_checkpointing": False,
         "enable_model_summary": False,
@@ -48,6 +62,12 @@ def make_trainer(config: Config, **overrides: Any) -> L.Trainer:
     return L.Trainer(**options | overrides)
 
 
+def _precision(name: str, device: str) -> dict[str, Any]:
+    if name == "float16":  # without Lightning's loss scaling: see `LossScale` in module.py
+        return {"plugins": MixedPrecision("16-mixed", device, torch.amp.GradScaler(device, enabled=False))}
+    return {"precision": PRECISIONS[name]}
+
+
 class Engine:
     """A task's model on a device."""
 
@@ -55,13 +75,22 @@ class Engine:
         logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
         self.config, self.task, self.spec = config, task, spec
         self.device = devices.pick(config.accelerator.platform)
+        self.initial: Weights = {}
 
     def describe(self) -> str:
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
         return f"lightning on {name}, {self.config.accelerator.precision}"
 
+    def start_from(self, given: Weights) -> None:
+        """Begins with these weights, but for those of `init_skip`."""
+        net = self.module().net
+        self.initial = overlay(given, weights.get(net), self.config.init_skip)
+        weights.put(self.initial, net, self.config.init)
+
     def train(self, start: Path | None, batches: TrainBatches, data: Dataset, plan: Plan, session: Session) -> None:
         module = self.module(plan)
+        module.resident = {name: value.to(self.device) for name, value in tensors(batches.resident).items()}
+        module.augment = data.augment
         if self.config.frameworks["lightning"].compile:
             module.net.compile()  # in place: compiling the module would rename its parameters
         trainer = make_trainer(
@@ -69,15 +98,19 @@ class Engine:
             callbacks=[SessionCallback(session)],
             logger=SessionLogger(session),
         )
-        if session.step < plan.total_steps and not session.stopping:
+        if start:
+            self._check(start, module)
+        if session.step < plan.total_steps and not session.run.out_of_patience:
+            stream = DataModule(data, batches, plan, self.config.data.workers)
             with contextlib.suppress(Interrupted):
-                trainer.fit(module, datamodule=DataModule(data, batches, plan), ckpt_path=start, weights_only=True)
+                trainer.fit(module, datamodule=stream, ckpt_path=start, weights_only=True)
 
-    def evaluate(self, checkpoint: Path, batches: Iterable[Batch]) -> dict[str, float]:
-        """The task's metrics by name, each over all examples."""
-        trainer = make_trainer(self.config)
-        trainer.test(self.module(checkpoint=checkpoint), map(tensors, batches), verbose=False)
-        return {tag.removeprefix("test/"): float(value) for tag, value in trainer.callback_metrics.items()}
+    def evaluate(self, checkpoint: Path, batches: Iterable[Batch]) -> dict[str, float | np.ndarray]:
+        """The task's metrics by name, each over all examples: numbers, or arrays."""
+        trainer, module = make_trainer(self.config), self.module(checkpoint=checkpoint)
+        trainer.test(module, map(tensors, batches), verbose=False)
+        found = {tag.removeprefix("test/"): float(value) for tag, value in trainer.callback_metrics.items()}
+        return found | module.arrays
 
     def predict(self, checkpoint: Path, source: Source) -> Batch:
         """The outputs for every example, in order."""
@@ -87,6 +120,10 @@ class Engine:
         outputs = [{name: value[batch["mask"]] for name, value in numpy(output).items()} for output, batch in pairs]
         return {name: np.concatenate([output[name] for output in outputs]) for name in outputs[0]}
 
+    def weights(self, checkpoint: Path) -> Weights:
+        """A checkpoint's weights by name, as in files."""
+        return weights.get(self.module(checkpoint=checkpoint).evaluated)
+
     def peak_memory(self) -> int:
         return peak_memory(self.device)
 
@@ -94,8 +131,20 @@ class Engine:
         """The module with its initial weights, or with those of a checkpoint."""
         torch.manual_seed(self.config.seed)
         module = Module(to_dict(self.config), self.spec, plan)
+        if self.initial:
+            weights.put(self.initial, module.net, self.config.init)
+            if module.ema is not None:
+                module.ema.load_state_dict(module.net.state_dict())
         if self.config.accelerator.precision == "float64":
             module.double()  # Lightning would do so after it has restored weights, rounded to float32
         if checkpoint is not None:
-            module.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"])
+            module.load_state_dict(self._check(checkpoint, module))
         return module
+
+    @staticmethod
+    def _check(checkpoint: Path, module: Module) -> dict[str, torch.Tensor]:
+        """The checkpoint's weights. Raises InputError where they are not those of the module."""
+        found = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+        shapes = ({name: tuple(value.shape) for name, value in both.items()} for both in (found, module.state_dict()))
+        match(*shapes, str(checkpoint))
+        return found

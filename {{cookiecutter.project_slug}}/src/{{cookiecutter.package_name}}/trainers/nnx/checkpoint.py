@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import jax
 import orbax.checkpoint as ocp
 
+from ...weights import match
 from .train_state import TrainState
 
 
@@ -13,6 +15,20 @@ def save(path: Path, state: TrainState) -> None:
 
 
 def restore(path: Path, like: TrainState) -> TrainState:
-    """like: a state of the same structure, shapes and placement."""
+    """like: a state of the same structure, shapes and placement. Raises InputError where the checkpoint has another."""
     with ocp.StandardCheckpointer() as checkpointer:
+        found, wanted = _shapes(checkpointer.metadata(path.absolute()).item_metadata.tree), _shapes(like)
+        match(_weights(found), _weights(wanted), str(path))  # the first to be told, if they are not all that differs
+        match(found, wanted, str(path))
         return checkpointer.restore(path.absolute(), like)
+
+
+def _shapes(tree) -> dict[str, tuple[int, ...]]:
+    """By path, as `params/loss/hidden/kernel`."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    names = (jax.tree_util.keystr(path, simple=True, separator="/").removesuffix("/value") for path, _ in leaves)
+    return {name: tuple(leaf.shape) for name, (_, leaf) in zip(names, leaves, strict=True)}
+
+
+def _weights(shapes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    return {name: shape for name, shape in shapes.items() if name.startswith(("params/", "rest/"))}

@@ -1,7 +1,8 @@
 """The training loop of the NNX twin, read from top to bottom: state, steps, logs, validation, checkpoints."""
 
 import functools
-from collections.abc import Iterable, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,20 @@ from flax import nnx
 
 from ... import task as tasks
 from ...config import Config
-from ...data.batches import TrainBatches, eval_batches
+from ...data.batches import TrainBatches, ahead, eval_batches
 from ...data.sources import Batch, Dataset, Source
+from ...errors import InputError
+from ...weights import Weights, overlay
 from ..schedule import Plan, learning_rate, schedule_steps
 from ..session import Session
-from . import checkpoint, devices
+from . import checkpoint, devices, weights
 from .step import make_eval_step, make_predict_step, make_train_step
 from .train_state import TrainState, create_optimizer, create_state
 
 PRECISIONS = {
     "float32": {"dtype": jnp.float32, "param_dtype": jnp.float32},
     "bfloat16": {"dtype": jnp.bfloat16, "param_dtype": jnp.float32},
+    "float16": {"dtype": jnp.float16, "param_dtype": jnp.float32},
     "float64": {"dtype": jnp.float64, "param_dtype": jnp.float64},
 }
 
@@ -34,12 +38,18 @@ class Engine:
         jax.config.update("jax_enable_x64", config.accelerator.precision == "float64")
         self.config, self.task, self.spec, self.twin = config, task, spec, tasks.twin(task, "nnx")
         self.device = devices.pick(config.accelerator.platform)
+        if config.accelerator.precision == "float16" and self.device.platform == "tpu":
+            raise InputError("accelerator.precision = 'float16': a tpu has none: use bfloat16")
         jax.config.update("jax_default_device", self.device)
+        # Everything is placed: a program is compiled again for arrays whose place is left open.
+        self.placement = jax.sharding.SingleDeviceSharding(self.device)
         self.optimizer = create_optimizer(config.optimizer)
+        self.Metrics = self.twin.create_metrics(spec)
+        self.initial: Weights = {}
         # The views are made once: their graphdefs are static, and a new one would compile again.
         model = nnx.eval_shape(self._model)
         model.train()
-        self.train_step = make_train_step(self.twin, config, nnx.graphdef(model), self.optimizer)
+        self.graphdef = nnx.graphdef(model)
         model.eval()
         self.eval_step = make_eval_step(self.twin, nnx.graphdef(model))
         self.predict_step = make_predict_step(self.twin, nnx.graphdef(model))
@@ -47,19 +57,35 @@ class Engine:
     def describe(self) -> str:
         return f"nnx on {self.device.device_kind}, {self.config.accelerator.precision}"
 
+    def start_from(self, given: Weights) -> None:
+        """Begins with these weights, but for those of `init_skip`."""
+        model = self._model()
+        self.initial = overlay(given, weights.get(model), self.config.init_skip)
+        weights.put(self.initial, model, self.config.init)
+
     def train(self, start: Path | None, batches: TrainBatches, data: Dataset, plan: Plan, session: Session) -> None:
         state = self.restore(start) if start else self.init()
+        train_step = self.train_step(data.augment)
+        resident = jax.device_put(batches.resident, self.placement)
         session.begin(self.parameters(state))
         end = schedule_steps(self.config, plan)
         rates = [learning_rate(step, self.config.optimizer, end) for step in range(plan.total_steps)]
         table = jnp.asarray(rates, jnp.result_type(float))
         step = int(state.step)
-        stopping = session.stopping
+        stopping = session.run.out_of_patience
+        calls = plan.calls(step, self.config.frameworks["nnx"].steps_per_call)
+        stream = ahead(lambda call: batches.stack(*call), calls, self.config.data.workers)
         while step < plan.total_steps and not stopping:
-            steps = plan.steps_at_once(step, self.config.frameworks["nnx"].steps_per_call)
-            state, logs = self.train_step(state, batches.stack(step, steps), table, plan.logs(step + steps))
+            if plan.profile and step == plan.profile.start:
+                jax.profiler.start_trace(session.run.folder)
+            batch = next(stream)
+            steps = len(next(iter(batch.values())))
+            state, logs = train_step(state, batch, table, plan.logs(step + steps), resident)
             step += steps
             session.advance(steps)
+            if plan.profile and step == plan.profile.stop:
+                jax.block_until_ready(state)
+                jax.profiler.stop_trace()
             if plan.logs(step):
                 values = {name: float(value) for name, value in jax.device_get(logs).items()}
                 session.log(values, rates[step - 1], self.peak_memory())
@@ -74,21 +100,23 @@ class Engine:
 
     def validate(self, state: TrainState, batch_size: int, data: Dataset, plan: Plan, session: Session) -> bool:
         """Metrics, histograms and pictures. Returns whether this is the best so far."""
-        metrics = self.run_metrics(state, eval_batches(data.val, batch_size, plan.eval_batches))
+        batches = eval_batches(data.val, batch_size, plan.eval_batches, self.config.data.workers)
+        first = next(batches)
+        metrics = self.run_metrics(state, itertools.chain([first], batches))
         session.histograms(self.parameters(state))
-        first = next(eval_batches(data.val, batch_size))
-        session.pictures(first, jax.device_get(self.predict_step(state, first)))
+        session.examples(first, jax.device_get(self.predict_step(state, first)))
         return session.validated(metrics)
 
-    def evaluate(self, checkpoint: Path, batches: Iterable[Batch]) -> dict[str, float]:
+    def evaluate(self, checkpoint: Path, batches: Iterable[Batch]) -> dict[str, float | np.ndarray]:
         return self.run_metrics(self.restore(checkpoint), batches)
 
-    def run_metrics(self, state: TrainState, batches: Iterable[Batch]) -> dict[str, float]:
-        """The task's metrics by name, each over all examples."""
-        metrics = self.twin.Metrics.empty()
+    def run_metrics(self, state: TrainState, batches: Iterable[Batch]) -> dict[str, float | np.ndarray]:
+        """The task's metrics by name, each over all examples: numbers, or arrays."""
+        metrics = jax.device_put(self.Metrics.empty(), self.placement)
         for batch in batches:
             metrics = self.eval_step(state, metrics, batch)
-        return {name: float(value) for name, value in metrics.compute().items()}
+        found = jax.device_get(metrics.compute())
+        return {name: value if np.ndim(value) else float(value) for name, value in found.items()}
 
     def predict(self, checkpoint: Path, source: Source) -> Batch:
         """The outputs for every example, in order."""
@@ -98,12 +126,28 @@ class Engine:
             outputs.append({name: value[batch["mask"]] for name, value in found.items()})
         return {name: np.concatenate([output[name] for output in outputs]) for name in outputs[0]}
 
+    def weights(self, checkpoint: Path) -> Weights:
+        """A checkpoint's weights by name, as in files."""
+        return weights.get(nnx.merge(self.graphdef, *self.restore(checkpoint).evaluated))
+
+    def train_step(self, augment: Callable | None = None):
+        return make_train_step(self.twin, self.config, self.graphdef, self.optimizer, augment)
+
     def init(self) -> TrainState:
         """The state at step 0, made by one compiled program."""
-        return jax.jit(lambda: create_state(self._model(), self.twin.losses(self.config), self.optimizer))()
+        if self.initial:
+            model = self._model()
+            weights.put(self.initial, model, self.config.init)
+            return jax.device_put(self._state(model), self.placement)
+        # It runs once: on a CPU, optimizing it takes three times as long as it saves.
+        options = {"xla_backend_optimization_level": 0} if self.device.platform == "cpu" else None
+        return jax.jit(self._create, out_shardings=self.placement, compiler_options=options)()
 
     def restore(self, path: Path) -> TrainState:
-        return checkpoint.restore(path, self.init())
+        def place(x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self.placement)
+
+        return checkpoint.restore(path, jax.tree.map(place, jax.eval_shape(self._create)))
 
     def parameters(self, state: TrainState) -> dict[str, np.ndarray]:
         """Every parameter by its path, as `hidden/kernel`."""
@@ -116,6 +160,14 @@ class Engine:
     def peak_memory(self) -> int:
         """Bytes on the device; 0 where it does not tell."""
         return (self.device.memory_stats() or {}).get("peak_bytes_in_use", 0)
+
+    def _create(self) -> TrainState:
+        return self._state(self._model())
+
+    def _state(self, model: nnx.Module) -> TrainState:
+        config = self.config
+        ema, scaled = config.optimizer.ema_decay > 0, config.accelerator.precision == "float16"
+        return create_state(model, self.twin.losses(config), self.optimizer, ema=ema, scaled=scaled)
 
     def _model(self) -> nnx.Module:
         dtypes = PRECISIONS[self.config.accelerator.precision]

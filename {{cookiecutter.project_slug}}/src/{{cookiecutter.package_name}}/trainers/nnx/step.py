@@ -5,7 +5,7 @@
 and `lax.scan`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -15,40 +15,59 @@ import optax
 from flax import nnx
 
 from ...config import Config
+from ...data.batches import make_batch
 from .train_state import TrainState, split
 
 Batch = dict[str, jax.Array]
 
 
-def make_train_step(twin: ModuleType, config: Config, graphdef: nnx.GraphDef, optimizer: optax.GradientTransformation):
-    """(state, batches, learning_rates, with_norm) -> (state, logs of the last step).
+def make_train_step(
+    twin: ModuleType,
+    config: Config,
+    graphdef: nnx.GraphDef,
+    optimizer: optax.GradientTransformation,
+    augment: Callable[[Batch], Batch] | None = None,
+):
+    """(state, batches, learning_rates, with_norm, resident) -> (state, logs of the last step).
 
     batches: leaves [steps, batch, ...]: so many steps in one dispatch. learning_rates: float [total steps], by step.
-    logs: `loss/<name>` for each loss; `grad_norm` over all of them, which without `with_norm` is left at 0 where no
-    clipping needs it: on a CPU it takes as long as a tenth of a small network's step.
+    resident: the training data where they stay on the device; `augment` is then part of the step.
+    logs: `loss/<name>` for each loss; `grad_norm` over all of them, which without `with_norm` is left at 0 unless the
+    update needs it: on a CPU it takes as long as a tenth of a small network's step.
     """
     losses = twin.losses(config)
-    accumulate, clip_norm = config.trainer.accumulate, config.optimizer.clip_norm
+    accumulate, clip_norm, ema_decay = config.trainer.accumulate, config.optimizer.clip_norm, config.optimizer.ema_decay
 
     def train_step(
-        state: TrainState, batch: Batch, learning_rates: jax.Array, with_norm: jax.Array
+        state: TrainState, batch: Batch, learning_rates: jax.Array, with_norm: jax.Array, resident: Batch
     ) -> tuple[TrainState, dict[str, jax.Array]]:
+        if resident:
+            batch = make_batch(batch, augment, resident)
         key = jax.random.fold_in(jax.random.key(config.seed), state.step)
         learning_rate = learning_rates[state.step]
-        logs, square_norm = {}, 0.0
+        logs, square_norm, scale = {}, 0.0, state.loss_scale
         for i, name in enumerate(losses):
             grads, mean, rest = gradients(name, state, batch, jax.random.fold_in(key, i))
-            norm = jax.lax.cond(with_norm | (clip_norm > 0), optax.tree.norm, no_norm, grads)
+            norm_is_used = with_norm | (clip_norm > 0) | (scale is not None)
+            norm = jax.lax.cond(norm_is_used, optax.tree.norm, no_norm, grads)
             if clip_norm:
-                scale = clip_norm / jnp.maximum(norm, clip_norm)
-                grads = jax.tree.map(lambda g, scale=scale: g * scale, grads)
+                factor = clip_norm / jnp.maximum(norm, clip_norm)
+                grads = jax.tree.map(lambda g, factor=factor: g * factor, grads)
             updates, opt_state = optimizer.update(grads, state.opt_state[name], state.params[name])
             params = jax.tree.map(lambda p, u: p - learning_rate * u, state.params[name], updates)
+            if scale is not None:  # an update that overflowed is left out
+                before, after = (state.params[name], state.opt_state[name]), (params, opt_state)
+                finite = jnp.isfinite(norm)
+                params, opt_state = jax.tree.map(lambda a, b, finite=finite: jnp.where(finite, a, b), after, before)
+                state = state.replace(loss_scale=state.loss_scale.next(finite))
             state = state.replace(
                 params={**state.params, name: params}, rest=rest, opt_state={**state.opt_state, name: opt_state}
             )
             logs[f"loss/{name}"] = mean
             square_norm += norm**2
+        if ema_decay:
+            ema = jax.tree.map(lambda e, p: ema_decay * e + (1 - ema_decay) * p, state.ema, state.params)
+            state = state.replace(ema=ema)
         return state.replace(step=state.step + 1), {**logs, "grad_norm": jnp.sqrt(square_norm)}
 
     def gradients(name: str, state: TrainState, batch: Batch, key: jax.Array) -> tuple[nnx.State, jax.Array, nnx.State]:
@@ -58,13 +77,16 @@ def make_train_step(twin: ModuleType, config: Config, graphdef: nnx.GraphDef, op
             params = {**state.params, name: part}
             model = nnx.merge(graphdef, *params.values(), rest, copy=True)
             total, weight = losses[name].fn(model, batch, nnx.Rngs(dropout=key))
-            return total, (weight, split(model, losses)[1])
+            return total * scale, (total, weight, split(model, losses)[1])
 
         def add(sums, micro):
             grads, total, weight, rest = sums
-            (t, (w, rest)), g = jax.value_and_grad(objective, has_aux=True)(state.params[name], rest, *micro)
+            (_, (t, w, rest)), g = jax.value_and_grad(objective, has_aux=True)(state.params[name], rest, *micro)
             return (jax.tree.map(jnp.add, grads, g), total + t, weight + w, rest), None
 
+        # Of float16, the mean over the examples is what is scaled: a sum would overflow with the size of the batch.
+        examples = jax.tree.leaves(batch)[0].shape[0]
+        scale = 1.0 if state.loss_scale is None else state.loss_scale.factor / examples
         micro = (
             jax.tree.map(lambda x: x.reshape(accumulate, -1, *x.shape[1:]), batch),
             jax.random.split(key, accumulate),
@@ -83,12 +105,15 @@ def make_train_step(twin: ModuleType, config: Config, graphdef: nnx.GraphDef, op
         else:
             sums, _ = jax.lax.scan(add, sums, micro)
         grads, total, weight, rest = sums
-        return jax.tree.map(lambda g: g / weight, grads), total / weight, rest
+        return jax.tree.map(lambda g: g / (weight * scale), grads), total / weight, rest
 
-    def train_steps(state: TrainState, batches: Batch, learning_rates: jax.Array, with_norm: jax.Array):
+    def train_steps(
+        state: TrainState, batches: Batch, learning_rates: jax.Array, with_norm: jax.Array, resident: Batch
+    ):
+        shared = (learning_rates, with_norm, resident)
         if jax.tree.leaves(batches)[0].shape[0] == 1:
-            return train_step(state, jax.tree.map(lambda x: x[0], batches), learning_rates, with_norm)
-        state, logs = jax.lax.scan(lambda s, batch: train_step(s, batch, learning_rates, with_norm), state, batches)
+            return train_step(state, jax.tree.map(lambda x: x[0], batches), *shared)
+        state, logs = jax.lax.scan(lambda s, batch: train_step(s, batch, *shared), state, batches)
         return state, jax.tree.map(lambda x: x[-1], logs)
 
     return jax.jit(train_steps, donate_argnums=0)
@@ -103,7 +128,7 @@ def make_eval_step(twin: ModuleType, graphdef: nnx.GraphDef):
 
     @jax.jit
     def eval_step(state: TrainState, metrics: Any, batch: Batch) -> Any:
-        return metrics.merge(twin.eval_step(nnx.merge(graphdef, *state.params.values(), state.rest, copy=True), batch))
+        return metrics.merge(twin.eval_step(nnx.merge(graphdef, *state.evaluated, copy=True), batch, type(metrics)))
 
     return eval_step
 
@@ -113,6 +138,6 @@ def make_predict_step(twin: ModuleType, graphdef: nnx.GraphDef):
 
     @jax.jit
     def predict_step(state: TrainState, batch: Batch) -> Mapping[str, jax.Array]:
-        return twin.predict_step(nnx.merge(graphdef, *state.params.values(), state.rest, copy=True), batch)
+        return twin.predict_step(nnx.merge(graphdef, *state.evaluated, copy=True), batch)
 
     return predict_step

@@ -9,6 +9,21 @@ from flax import nnx, struct
 
 from ...config import OptimizerConfig
 from ...task import Loss
+from ..schedule import LOSS_SCALE, LOSS_SCALE_STEPS
+
+
+@struct.dataclass
+class LossScale:
+    """The factor that keeps float16 gradients from vanishing, and the updates since it last changed."""
+
+    factor: jax.Array
+    steps: jax.Array
+
+    def next(self, finite: jax.Array) -> "LossScale":
+        """Half where a gradient was not finite; twice as large after `LOSS_SCALE_STEPS` updates that were."""
+        grows = self.steps + 1 >= LOSS_SCALE_STEPS
+        factor = jnp.where(finite, jnp.where(grows, self.factor * 2, self.factor), self.factor / 2)
+        return LossScale(factor, jnp.where(finite & ~grows, self.steps + 1, 0))
 
 
 @struct.dataclass
@@ -20,18 +35,31 @@ class TrainState:
         params: the parameters that each loss moves, by the loss's name.
         rest: all else that the model holds: running statistics, parameters that no loss moves.
         opt_state: the optimizer's, by the loss's name.
+        ema: the moving averages of `params`, float32; None without.
+        loss_scale: in float16; None otherwise.
     """
 
     step: jax.Array
     params: dict[str, nnx.State]
     rest: nnx.State
     opt_state: dict[str, optax.OptState]
+    ema: dict[str, nnx.State] | None = None
+    loss_scale: LossScale | None = None
+
+    @property
+    def evaluated(self) -> list[nnx.State]:
+        """The weights to evaluate and keep: the averages where there are any, with the current statistics."""
+        return [*(self.ema or self.params).values(), self.rest]
 
 
-def create_state(model: nnx.Module, losses: Mapping[str, Loss], optimizer: optax.GradientTransformation) -> TrainState:
+def create_state(
+    model: nnx.Module, losses: Mapping[str, Loss], optimizer: optax.GradientTransformation, *, ema: bool, scaled: bool
+) -> TrainState:
     params, rest = split(model, losses)
     opt_state = {name: optimizer.init(part) for name, part in params.items()}
-    return TrainState(jnp.zeros((), jnp.int32), params, rest, opt_state)
+    averages = jax.tree.map(jnp.copy, params) if ema else None
+    scale = LossScale(jnp.float32(LOSS_SCALE), jnp.int32(0)) if scaled else None
+    return TrainState(jnp.zeros((), jnp.int32), params, rest, opt_state, averages, scale)
 
 
 def split(model: nnx.Module, losses: Mapping[str, Loss]) -> tuple[dict[str, nnx.State], nnx.State]:

@@ -1,0 +1,270 @@
+"""Images: read from files, cut to a size, and varied at random for training.
+
+All pixels are uint8 [height, width, channel]; what varies them is drawn beforehand, so that it depends on the seed and
+the step alone.
+"""
+
+import contextlib
+import functools
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from ..errors import InputError
+from .files import say_once
+from .sources import Batch, Source
+
+VIEWS = ("example", "rows", "columns", "hole_rows", "hole_columns")
+SUFFIXES = (".jpg", ".jpeg", ".png")
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+
+
+# Variation of whole batches.
+
+
+def draw_views(rng: np.random.Generator, n: int, shape: Sequence[int], *, shift: int, flip: bool, cutout: int) -> Batch:
+    """How each of n images of `shape` (height, width, channel) is shown, by VIEWS; nothing is drawn for what is off.
+
+    Args:
+        shift: largest move in each direction, in pixels; what comes in at an edge is black.
+        flip: whether every second image, on average, is mirrored left to right, after the shift.
+        cutout: side of a black square whose centre is anywhere, cut at the edges (DeVries and Taylor 2017).
+
+    Returns:
+        With shift or flip `rows`: int32 [n, height], which row of the image each row shows; `columns`: int32 [n,
+        width * channel], which value of that row each value shows; both negative for black; `example`: int32 [n], which
+        image. With cutout `hole_rows`: bool [n, height] and `hole_columns`: bool [n, width * channel].
+    """
+    height, width, channels = shape
+    y, x = np.arange(height, dtype=np.int32), np.arange(width, dtype=np.int32)
+    batch = {}
+    if shift or flip:
+        down, right = rng.integers(-shift, shift + 1, (2, n, 1), dtype=np.int32) if shift else np.zeros((2, n, 1), "i4")
+        rows, columns = y - down, x - right
+        rows[(rows < 0) | (rows >= height)] = -1
+        columns[(columns < 0) | (columns >= width)] = -1
+        if flip:
+            columns = np.where(rng.random((n, 1)) < 0.5, columns[:, ::-1], columns)
+        values = columns[:, :, None] * channels + np.arange(channels, dtype=np.int32)
+        values[columns < 0] = -1
+        batch |= {"example": np.arange(n, dtype=np.int32), "rows": rows, "columns": values.reshape(n, -1)}
+    if cutout:
+        top, left = (rng.integers(0, (height, width), (n, 2)) - cutout // 2).T[:, :, None]
+        batch["hole_rows"] = (top <= y) & (y < top + cutout)
+        batch["hole_columns"] = np.repeat((left <= x) & (x < left + cutout), channels, 1)
+    return batch
+
+
+def apply_views(batch: Batch) -> Batch:
+    """`image`: [n, height, width, channel] as `draw_views` has it, whose keys are taken out of the batch.
+
+    Operators and indexing only: the same on NumPy's arrays and on those of a device.
+    """
+    image = batch["image"]
+    n, height, width, channels = image.shape
+    image = image.reshape(n, height, width * channels)
+    if "rows" in batch:
+        rows, columns = batch["rows"][:, :, None], batch["columns"][:, None, :]
+        example = batch["example"] - batch["example"][:1]  # a piece of a batch does not begin with 0
+        # One index into all values: on NumPy twice as fast as one for each axis.
+        at = (example[:, None, None] * height + rows) * (width * channels) + columns
+        image = image.reshape(n * height * width * channels)[at] * ((rows >= 0) & (columns >= 0))
+    if "hole_rows" in batch:
+        image = image * ~(batch["hole_rows"][:, :, None] & batch["hole_columns"][:, None, :])
+    rest = {name: value for name, value in batch.items() if name not in VIEWS}
+    return {**rest, "image": image.reshape(n, height, width, channels)}
+
+
+def draw_mix(rng: np.random.Generator, n: int, alpha: float) -> Batch:
+    """`mix`: float32 [n] in [0.5, 1], the share of an example that is itself (mixup, Zhang et al. 2018).
+
+    Drawn from Beta(alpha, alpha) and turned so that an example stays mostly itself. The loss mixes example 2k with
+    2k + 1.
+    """
+    share = rng.beta(alpha, alpha, n)
+    return {"mix": np.maximum(share, 1 - share).astype(np.float32)}
+
+
+def draw_crops(rng: np.random.Generator, n: int, smallest: float) -> Batch:
+    """`crop`: float32 [n, 4]: share of the area, width / height, and the place in the room that is left, x and y.
+
+    The recipe of ImageNet (Szegedy et al. 2015): an area uniform in [smallest, 1], log-uniform proportions in
+    [3/4, 4/3].
+    """
+    area = rng.uniform(smallest, 1, n)
+    ratio = np.exp(rng.uniform(math.log(3 / 4), math.log(4 / 3), n))
+    return {"crop": np.column_stack([area, ratio, rng.random((n, 2))]).astype(np.float32)}
+
+
+# Single images.
+
+
+def random_resized_crop(path: str, numbers: np.ndarray, size: int, *, channels: int) -> np.ndarray:
+    """The part of an image that a row of `draw_crops` says, as [size, size, channel].
+
+    A part that is wider or higher than the image is made smaller until it fits; it keeps its proportions.
+    """
+    area, ratio, x, y = map(float, numbers)
+
+    def part(width: int, height: int) -> Box:
+        w, h = math.sqrt(area * width * height * ratio), math.sqrt(area * width * height / ratio)
+        fit = min(1, width / w, height / h)
+        w, h = min(w * fit, width), min(h * fit, height)  # rounding may exceed what fits
+        left, top = x * (width - w), y * (height - h)
+        return left, top, min(left + w, width), min(top + h, height)
+
+    return _resized(path, part, size, channels)
+
+
+def centre_crop(path: str, size: int, resize: int, *, channels: int) -> np.ndarray:
+    """The middle [size, size, channel] of an image whose shorter side is made `resize` pixels: the view to evaluate."""
+
+    def part(width: int, height: int) -> Box:
+        side = min(width, height) * size / resize
+        left, top = (width - side) / 2, (height - side) / 2
+        return left, top, left + side, top + side
+
+    return _resized(path, part, size, channels)
+
+
+def exact(path: str, shape: Sequence[int], advice: str = "resize it") -> np.ndarray:
+    """An image that has `shape` as it is. Raises InputError, with the advice, where it has another size."""
+    height, width, channels = shape
+    image = decode(path, channels=channels)
+    if image.size != (width, height):
+        raise InputError(
+            f"{path} has {image.width} x {image.height} pixels, but the model takes {width} x {height}: {advice}"
+        )
+    return np.asarray(image).reshape(height, width, channels)
+
+
+def decode(path: str, *, channels: int) -> Image.Image:
+    """An image file in colour (channels 3) or grey (1), as it is stored: a rotation in its EXIF data is not applied.
+
+    Raises:
+        InputError: where the file is missing, damaged, no image, or has more than 8 bits a value.
+    """
+    with _opened(path) as file:
+        return _converted(file, path, channels)
+
+
+# Sources.
+
+
+class Files:
+    """Image files with their labels, unread: `file`: str [batch], `label`: int32 [batch]."""
+
+    def __init__(self, files: Sequence[str], **arrays: np.ndarray):
+        self.files, self.arrays = np.array(files, object), arrays
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, indices: np.ndarray) -> Batch:
+        return {"file": self.files[indices], **{name: array[indices] for name, array in self.arrays.items()}}
+
+
+class Decoded:
+    """Files with what `read` makes of each: `image`: uint8 [batch, height, width, channel] in place of `file`."""
+
+    def __init__(self, files: Source, read: Callable[[str], np.ndarray]):
+        self.files, self.read = files, read
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, indices: np.ndarray) -> Batch:
+        batch = self.files[indices]
+        read = functools.cache(self.read)  # a batch that is padded has one file many times
+        return {"image": np.stack([read(file) for file in batch.pop("file")]), **batch}
+
+
+def list_folder(folder: Path, classes: Sequence[str] | None = None) -> tuple[Files, list[str]]:
+    """The images of `<folder>/<class>/`, in the order of their names, and the classes; nothing is read.
+
+    Args:
+        classes: those that there are; None: the folder's own, sorted.
+
+    Raises:
+        InputError: without class folders, for one without images, and for one that is not among the classes.
+    """
+    found = sorted(entry.name for entry in _entries(folder) if entry.is_dir())
+    if not found:
+        raise InputError(f"{folder} has no folders: each class is one, with its images in it")
+    classes = found if classes is None else list(classes)
+    files, labels = [], []
+    for name in found:
+        if name not in classes:
+            raise InputError(
+                f"{folder / name}: there is no class {name!r} in train/: remove it, or give it images there"
+            )
+        inside = sorted(entry.path for entry in _entries(folder / name) if entry.name.lower().endswith(SUFFIXES))
+        if not inside:
+            raise InputError(f"{folder / name} has no images ({', '.join(SUFFIXES)}): give it some, or remove it")
+        files += inside
+        labels += [classes.index(name)] * len(inside)
+    return Files(files, label=np.array(labels, np.int32)), classes
+
+
+def _entries(folder: Path) -> list[os.DirEntry]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise InputError(f"{folder}: {error.strerror}") from error
+
+
+def _resized(path: str, part: Callable[[int, int], Box], size: int, channels: int) -> np.ndarray:
+    """part(width, height) of an image, resized to [size, size, channel].
+
+    Bilinear, with every pixel counting, as in the recipe of ImageNet; where more than twice the size is there, it is
+    first reduced by a whole factor: a JPEG while it is decoded, which saves most of its time.
+    """
+    with _opened(path) as file:
+        left, top, right, bottom = part(*file.size)
+        spare = min(right - left, bottom - top) / (2 * size)
+        if spare > 1:
+            file.draft(None, (int(file.width / spare), int(file.height / spare)))
+        image = _converted(file, path, channels)
+        image = image.resize((size, size), Image.Resampling.BILINEAR, part(*image.size), reducing_gap=2.0)
+    return np.asarray(image).reshape(size, size, channels)
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[Image.Image]:
+    try:
+        with Image.open(path) as file:
+            yield file
+    except UnidentifiedImageError as error:
+        raise InputError(f"{path} is no image that can be read") from error
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error
+    except (SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what Pillow raises for damaged files
+        raise InputError(f"{path} cannot be read: {error}") from error
+
+
+def _converted(image: Image.Image, path: str, channels: int) -> Image.Image:
+    mode = {1: "L", 3: "RGB"}[channels]
+    if image.mode not in _MODES:
+        raise InputError(f"{path} has pixels of kind {image.mode}: save it with 8 bits a value, in grey or colour")
+    if channels == 3 and image.mode != "RGB":
+        say_once("mode", f"{path} is {_MODES[image.mode]}: it, and others that are not plain colour, become RGB")
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")  # otherwise Pillow warns
+    return image.convert(mode)
+
+
+_MODES = {
+    "1": "black and white",
+    "L": "grey",
+    "LA": "grey with transparency",
+    "P": "an image with a palette",
+    "RGB": "colour",
+    "RGBA": "colour with transparency",
+    "CMYK": "CMYK",
+    "YCbCr": "YCbCr",
+}

@@ -1,0 +1,60 @@
+"""Initialisers, pooling and normalization in Flax NNX."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from . import EPSILON, MOMENTUM, check_values
+
+# For what goes through a ReLU (He et al. 2015), and to keep the variance (LeCun et al. 1998).
+he_normal = nnx.initializers.variance_scaling(2.0, "fan_in", "normal")
+lecun_normal = nnx.initializers.variance_scaling(1.0, "fan_in", "normal")
+
+
+def max_pool(x: jax.Array, size: int = 2, stride: int = 2, padding: int = 0) -> jax.Array:
+    """float [batch, height, width, channel] -> the largest of each window; what fills none is left out."""
+    # On a CPU, forward and backward of 3 x 3 windows take 10 ms where nnx.max_pool takes 70, jnp.maximum here 45.
+    pad = (padding, padding)
+    x = jnp.pad(x, ((0, 0), pad, pad, (0, 0)), constant_values=-jnp.inf)
+    height, width = ((length - size) // stride * stride + 1 for length in x.shape[1:3])
+    largest = x[:, :height:stride, :width:stride]
+    for i in range(size):
+        for j in range(size):
+            other = x[:, i : i + height : stride, j : j + width : stride]
+            largest = jnp.where((other <= largest) | jnp.isnan(largest), largest, other)  # of equals, the first
+    return largest
+
+
+class BatchNorm(nnx.BatchNorm):
+    """Batch normalization (Ioffe and Szegedy, 2015) of float [..., channel].
+
+    Unlike nnx.BatchNorm it keeps the running variance unbiased, as the paper does, running statistics at least as
+    precise as the parameters, and both out of bfloat16.
+    """
+
+    def __init__(self, channels: int, *, param_dtype: jax.typing.DTypeLike = jnp.float32, **options):
+        super().__init__(
+            channels,
+            momentum=1 - MOMENTUM,
+            epsilon=EPSILON,
+            use_fast_variance=False,
+            promote_dtype=as_they_are,
+            param_dtype=param_dtype,
+            **options,
+        )
+        dtype = jnp.promote_types(param_dtype, jnp.float32)
+        self.mean, self.var = nnx.BatchStat(jnp.zeros(channels, dtype)), nnx.BatchStat(jnp.ones(channels, dtype))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        if self.use_running_average:
+            return super().__call__(x)
+        values = x.size // x.shape[-1]
+        check_values(values)
+        before = self.var[...]
+        y = super().__call__(x)
+        self.var[...] += (self.var[...] - self.momentum * before) / (values - 1)  # what the biased one lacks
+        return y
+
+
+def as_they_are(arrays: tuple[jax.Array, ...], dtype: jax.typing.DTypeLike) -> tuple[jax.Array, ...]:
+    return arrays

@@ -1,0 +1,77 @@
+"""Weights outside of a framework: names and arrays as in the safetensors files of timm and Hugging Face.
+
+A convolution's kernel is [output, input, height, width] there, a linear layer's [output, input].
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, deserialize
+
+from .errors import InputError
+
+Weights = dict[str, np.ndarray]
+
+DTYPES = {"F64": "f8", "F32": "f4", "F16": "f2", "I64": "i8", "I32": "i4", "I8": "i1", "U8": "u1", "BOOL": "?"}
+
+
+def read(path: Path) -> Weights:
+    """Every array of a safetensors file by its name; bfloat16 as float32, and without counts of batches.
+
+    Raises:
+        InputError: for a file that is missing, broken or of another kind.
+    """
+    try:
+        entries = dict(deserialize(Path(path).read_bytes()))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
+    except SafetensorError as error:
+        raise InputError(f"{path} is not a safetensors file, or not a whole one: {error}") from error
+    return {name: _array(path, name, **entry) for name, entry in entries.items() if not is_count(name)}
+
+
+def is_count(name: str) -> bool:
+    """Whether it is how many batches a normalization has seen, which no model here needs."""
+    return name.rpartition(".")[2] == "num_batches_tracked"
+
+
+def match(given: Mapping[str, Sequence[int]], wanted: Mapping[str, Sequence[int]], where: str) -> None:
+    """Raises InputError, beginning with `where`, unless both have the same names with the same shapes."""
+    missing, extra = sorted(wanted.keys() - given.keys()), sorted(given.keys() - wanted.keys())
+    differing = [name for name in sorted(wanted.keys() & given.keys()) if tuple(given[name]) != tuple(wanted[name])]
+    shapes = [f"{name} is {_shown(given[name])} and should be {_shown(wanted[name])}" for name in differing]
+    found = {"missing: ": missing, "not in the model: ": extra, "": shapes}
+    if any(found.values()):
+        parts = [f"{what}{_listed(names)}" for what, names in found.items() if names]
+        raise InputError(f"{where}: the weights are of another model: {'; '.join(parts)}")
+
+
+def overlay(given: Weights, fresh: Weights, skip: str) -> Weights:
+    """The given weights, but fresh ones for the names, or beginnings of names, in `skip`, separated by commas."""
+    names = [name.strip().rstrip(".") for name in skip.split(",") if name.strip()]
+
+    def skipped(name: str) -> bool:
+        return any(name == one or name.startswith(f"{one}.") for one in names)
+
+    if unknown := [one for one in names if not any(name == one or name.startswith(f"{one}.") for name in fresh)]:
+        raise InputError(f"--init_skip {', '.join(unknown)}: the model has no such weights: {_listed(list(fresh))}")
+    kept = {name: value for name, value in given.items() if not skipped(name)}
+    return kept | {name: value for name, value in fresh.items() if skipped(name)}
+
+
+def _array(path: Path, name: str, dtype: str, shape: Sequence[int], data: bytes) -> np.ndarray:
+    if dtype == "BF16":  # the upper half of a float32
+        return (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32).reshape(shape)
+    if dtype not in DTYPES:
+        raise InputError(f"{path}: {name} is {dtype}, which cannot be read: save it as F32")
+    return np.frombuffer(data, DTYPES[dtype]).reshape(shape)
+
+
+def _listed(names: Sequence[str], most: int = 5) -> str:
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{rest}"
+
+
+def _shown(shape: Sequence[int]) -> str:
+    return str(list(shape))
