@@ -18,11 +18,12 @@ import unicodedata
 # what a full project declares and imports.
 DISTRIBUTIONS = (
     "clu filelock flax jax jaxlib jsonargparse lightning numpy optax orbax-checkpoint packaging pillow pip pytest "
-    "python python3 pytorch-lightning pyyaml ruff safetensors setuptools tensorboard torch torchmetrics tqdm uv wheel"
+    "pytest-xdist python python3 pytorch-lightning pyyaml ruff safetensors setuptools tensorboard torch torchmetrics tqdm uv "
+    "wheel"
 ).split()
 IMPORTS = (
     "clu filelock flax google jax jaxlib jsonargparse lightning numpy optax orbax packaging pil pip pytest "
-    "pytorch_lightning ruff safetensors setuptools tensorboard torch torchmetrics tqdm uv yaml"
+    "pytorch_lightning ruff safetensors setuptools tensorboard torch torchmetrics tqdm uv xdist yaml"
 ).split()
 OWN_FOLDERS = "build configs data dist launch runs src test tests train".split()
 WINDOWS = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))}

@@ -43,6 +43,12 @@ FILES = [
     *(f"tests/test_{task}.py" for task in ROWS),
     *(f"tests/test_{task}_data.py" for task in ROWS),
     *(f"src/p/models/{model}/{name}.py" for model in ("mlp", "convnet", "transformer") for name in ("torch", "nnx")),
+    "src/p/models/layers/torch.py",
+    "src/p/models/layers/nnx.py",
+    "tests/test_transformer.py",
+    "tests/test_lightning_transformer.py",
+    "tests/test_nnx_transformer.py",
+    "tests/test_twins_transformer.py",
 ]
 TASK_SETS = list(chain.from_iterable(combinations(ROWS, size) for size in range(1, len(ROWS) + 1)))
 
@@ -68,6 +74,12 @@ def expected(framework, tasks):
         "tests/test_cli.py",
         "tests/test_imagery.py",
     }
+    families.add("layers")
+    tested = "transformer" in families
+    files |= {"tests/test_transformer.py"} if tested else set()
+    files |= {"tests/test_lightning_transformer.py"} if tested and lightning else set()
+    files |= {"tests/test_nnx_transformer.py"} if tested and nnx else set()
+    files |= {"tests/test_twins_transformer.py"} if tested and lightning and nnx else set()
     if lightning:
         files |= {"src/p/trainers/lightning/__init__.py", "src/p/trainers/lightning/deep/module.py"}
         files |= {"tests/test_lightning.py", "tests/test_lightning_resume.py"}
