@@ -52,14 +52,20 @@ class SessionCallback(L.Callback):
     def on_validation_start(self, trainer: L.Trainer, module: Module) -> None:
         self.validating.enter_context(self.session.pause())
 
+    def on_validation_batch_end(
+        self, trainer: L.Trainer, module: Module, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        if batch_idx == 0:
+            self.first = batch
+
     def on_validation_end(self, trainer: L.Trainer, module: Module) -> None:
         session = self.session
         metrics = {
             tag.removeprefix("val/"): float(v) for tag, v in trainer.callback_metrics.items() if tag.startswith("val/")
         } | module.arrays
         session.histograms(parameters(module))
-        first = next(iter(trainer.datamodule.val_dataloader()))
-        session.examples(numpy(first), predict_batch(trainer, module, first))
+        with torch.no_grad(), trainer.precision_plugin.forward_context():
+            session.examples(numpy(self.first), numpy(module(self.first)))
         improved = session.validated(metrics)
         self.validating.close()
         self._save_and_stop(trainer, session.plan.saves(session.step) or improved)
@@ -90,12 +96,6 @@ def leaf_name(part: torch.nn.Module, name: str) -> str:
     if isinstance(part, torch.nn.Embedding):
         return "embedding"
     return "kernel" if part.weight.ndim > 1 else "scale"
-
-
-def predict_batch(trainer: L.Trainer, module: Module, batch: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
-    batch = trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch), module.device)
-    with torch.no_grad(), trainer.precision_plugin.forward_context():
-        return numpy(module(batch))
 
 
 def numpy(batch: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:

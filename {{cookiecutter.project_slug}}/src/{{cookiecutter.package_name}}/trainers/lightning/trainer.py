@@ -114,11 +114,10 @@ class Engine:
 
     def predict(self, checkpoint: Path, source: Source) -> Batch:
         """The outputs for every example, in order."""
-        batches = list(eval_batches(source, self.config.data.batch_size))
+        batches = eval_batches(source, self.config.data.batch_size, workers=self.config.data.workers)
         found = make_trainer(self.config).predict(self.module(checkpoint=checkpoint), map(tensors, batches))
-        pairs = zip(found, batches, strict=True)
-        outputs = [{name: value[batch["mask"]] for name, value in numpy(output).items()} for output, batch in pairs]
-        return {name: np.concatenate([output[name] for output in outputs]) for name in outputs[0]}
+        outputs = list(map(numpy, found))
+        return {name: np.concatenate([output[name] for output in outputs])[: len(source)] for name in outputs[0]}
 
     def weights(self, checkpoint: Path) -> Weights:
         """A checkpoint's weights by name, as in files."""

@@ -120,11 +120,10 @@ class Engine:
 
     def predict(self, checkpoint: Path, source: Source) -> Batch:
         """The outputs for every example, in order."""
-        state, outputs = self.restore(checkpoint), []
-        for batch in eval_batches(source, self.config.data.batch_size):
-            found = jax.device_get(self.predict_step(state, batch))
-            outputs.append({name: value[batch["mask"]] for name, value in found.items()})
-        return {name: np.concatenate([output[name] for output in outputs]) for name in outputs[0]}
+        state = self.restore(checkpoint)
+        batches = eval_batches(source, self.config.data.batch_size, workers=self.config.data.workers)
+        outputs = [jax.device_get(self.predict_step(state, batch)) for batch in batches]
+        return {name: np.concatenate([output[name] for output in outputs])[: len(source)] for name in outputs[0]}
 
     def weights(self, checkpoint: Path) -> Weights:
         """A checkpoint's weights by name, as in files."""
