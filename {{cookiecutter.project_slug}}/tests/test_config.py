@@ -364,7 +364,7 @@ OPTIONS = {
     "an accelerator that is none": (["--accelerator", "zzz"], ["'zzz'", *ACCELERATORS]),
     "an accelerator's file that is missing": (["--accelerator", "none.yaml"], ["none.yaml"]),
     "a config's file that is missing": (["--config", "none.yaml"], ["none.yaml", "No such file"]),
-    "a task that does not come first": (["--seed", "1", TASK_NAME], [f"'{TASK_NAME}'", "comes first"]),
+    "a task that does not come first": (["--seed", "1", TASK_NAME], [f"'{TASK_NAME}'", "come after everything else"]),
     "a second word": ([TASK_NAME, "again"], ["'again'", "--KEY VALUE"]),
     "a short option": (["-s", "3"], ["'-s'", "--KEY VALUE"]),
     "a run to resume that is none": (["--resume", "runs/none"], ["runs/none", "no run"]),

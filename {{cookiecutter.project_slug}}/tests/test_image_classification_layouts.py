@@ -391,6 +391,16 @@ FAULTS = {
         [],
         ["train has no folders"],
     ),
+    "one class": (
+        lambda folder: [shutil.rmtree(path) for path in folder.glob("*/*") if path.name != "cat"],
+        [],
+        ["only the class 'cat'"],
+    ),
+    "a folder that is called like an image, in a class of its own": (
+        lambda folder: (folder / "train" / "eel" / "00.png").mkdir(parents=True),
+        [],
+        ["train/eel has no images"],
+    ),
     "a view larger than its image": (lambda folder: None, ["--data.resize=10"], ["data.resize = 10", "data.size = 12"]),
     "a random crop of images as they are": (
         lambda folder: None,

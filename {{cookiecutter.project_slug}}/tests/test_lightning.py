@@ -3,13 +3,14 @@
 import pytest
 import torch
 from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers.logger import DummyLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from {{cookiecutter.package_name}} import task as tasks
 from {{cookiecutter.package_name}} import trainers
 from {{cookiecutter.package_name}}.data.batches import TrainBatches
-from {{cookiecutter.package_name}}.run import read_record
+from {{cookiecutter.package_name}}.run import read_record, read_result
 from {{cookiecutter.package_name}}.trainers import session, workflow
 from {{cookiecutter.package_name}}.trainers.lightning import trainer as trainer_module
 from {{cookiecutter.package_name}}.trainers.lightning.data import DataModule
@@ -94,10 +95,11 @@ class Recorder(DummyLogger):
 
     def __init__(self):
         super().__init__()
-        self.logged = {}
+        self.logged, self.steps = {}, {}
 
     def log_metrics(self, metrics, step=None):
         self.logged |= metrics
+        self.steps |= dict.fromkeys(metrics, step)
 
 
 def test_the_trainer_takes_foreign_callbacks_and_loggers():
@@ -114,12 +116,61 @@ def test_callbacks_and_loggers_of_ones_own_are_in_every_run(project, monkeypatch
     monkeypatch.setattr(trainer_module, "LOGGERS", [logger])
     folder = workflow.train(config("--trainer.max_steps=60", "--trainer.epochs=0"))
     assert callback.steps == 60
-    assert "foreign/steps" in logger.logged
+    assert {"foreign/steps", "train/loss", "val/accuracy", "test/accuracy"} <= logger.logged.keys()
+    assert logger.steps["train/loss"] == logger.steps["val/accuracy"] == 60
     assert "foreign/steps" in (folder / "metrics.jsonl").read_text()
+
+
+def test_a_checkpoint_callback_of_ones_own_writes_beside_the_runs(project, monkeypatch):
+    callback = ModelCheckpoint("mine", monitor="val/loss", save_on_train_epoch_end=False)
+    monkeypatch.setattr(trainer_module, "CALLBACKS", [callback])
+    workflow.train(config("--trainer.max_steps=10", "--trainer.epochs=0"))
+    assert list(project.glob("mine/*.ckpt"))
+
+
+def test_a_callback_may_end_a_run_which_is_then_tested(project, monkeypatch):
+    stopper = EarlyStopping("val/loss", patience=0, mode="max", check_on_train_epoch_end=False)
+    monkeypatch.setattr(trainer_module, "CALLBACKS", [stopper])
+    options = ("--trainer.max_steps=60", "--trainer.epochs=0", "--trainer.val_every=4", "--trainer.checkpoint_every=60")
+    result = read_result(workflow.train(config(*options)))
+    assert result["steps"] == 8
+    assert result["checkpoints"]["last"].startswith("00000008") and "test/loss" in result["metrics"]
+
+
+def test_out_of_patience_a_run_ends_as_lightning_ends_it(project, monkeypatch):
+    class Ends(Callback):
+        called = ()
+
+        def on_train_end(self, trainer, module):
+            self.called += ("end",)
+
+        def on_exception(self, trainer, module, exception):
+            self.called += ("exception",)
+
+    callback = Ends()
+    monkeypatch.setattr(trainer_module, "CALLBACKS", [callback])
+    still = ("--optimizer.learning_rate=1e-30", "--trainer.patience=1", "--trainer.val_every=2")
+    assert read_result(workflow.train(config(*still)))["steps"] == 4
+    assert callback.called == ("end",)
+
+
+@pytest.mark.parametrize("given", [None, Foreign(), [Foreign()]])
+def test_callbacks_are_given_as_one_or_as_a_list(given):
+    found = [type(callback).__name__ for callback in make_trainer(config(), callbacks=given).callbacks]
+    assert ("Foreign" in found) is (given is not None)
 
 
 def test_flags_of_the_trainer_can_be_overridden():
     assert make_trainer(config(), max_epochs=7, logger=False).max_epochs == 7
+    assert make_trainer(config("--accelerator.precision=float16"), precision="bf16-mixed").precision == "bf16-mixed"
+
+
+def test_training_and_loading_leave_the_callers_generator_alone(project):
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    Engine(config(), tasks.find("image_classification"), spec()).module()
+    assert torch.equal(torch.rand(1), expected)
 
 
 def test_the_event_writer_is_a_logger_for_any_trainer(project):

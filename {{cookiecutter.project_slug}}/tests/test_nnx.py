@@ -92,6 +92,12 @@ def test_an_interrupted_run_ends_with_the_same_bits(project, monkeypatch):
     jax.tree.map(np.testing.assert_array_equal, whole, again)
 
 
+def test_engines_of_different_precision_live_side_by_side():
+    (double, _), (single, _) = (engine(config(f"--accelerator.precision={name}")) for name in ("float64", "float32"))
+    for made, dtype in ((double, np.float64), (single, np.float32), (double, np.float64)):
+        assert {leaf.dtype for leaf in jax.tree.leaves(made.init().params)} == {np.dtype(dtype)}
+
+
 def test_an_update_that_overflows_is_left_out_and_halves_the_loss_scale():
     made, batches = engine(config("--accelerator.precision=float16", "--optimizer.name=sgd"))
     state, train_step = made.init(), made.train_step()

@@ -75,10 +75,10 @@ def test_it_takes_images_of_any_size(stem, size):
 
 
 def test_it_begins_as_it_is_told():
-    model = ResNet(ResNetConfig("resnet18", "small"), (8, 8, 1), 1000, rngs=nnx.Rngs(0))
-    block = model.layer3[0]
-    assert np.std(block.conv1.kernel[...]) == pytest.approx(np.sqrt(2 / (256 * 9)), rel=0.02)  # the fan-out
-    assert np.std(block.downsample[0].kernel[...]) == pytest.approx(np.sqrt(2 / 256), rel=0.02)
+    model = ResNet(ResNetConfig("resnet_small", "small"), (8, 8, 1), 1000, rngs=nnx.Rngs(0))
+    block = model.layer4[0]
+    assert np.std(block.conv1.kernel[...]) == pytest.approx(np.sqrt(2 / (128 * 9)), rel=0.02)  # the fan-out
+    assert np.std(block.downsample[0].kernel[...]) == pytest.approx(np.sqrt(2 / 128), rel=0.02)
     assert np.std(model.fc.kernel[...]) == pytest.approx(0.01, rel=0.02)
     assert (np.unique(block.bn1.scale[...]), np.unique(block.bn2.scale[...])) == (1, 0)
     assert not model.fc.bias[...].any() and not block.bn1.bias[...].any()

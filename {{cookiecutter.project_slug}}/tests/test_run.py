@@ -36,10 +36,10 @@ def begin():
     """`begin(*options)` is the run that a command with these options is at; it has taken hold of its folder."""
     with contextlib.ExitStack() as stack:
 
-        def start(*options, spec=SPEC):
+        def start(*options, spec=SPEC, examples=9):
             run = Run.choose(config(*options))
             stack.callback(run.close)
-            run.start(spec, ["numpy"], "one cpu")
+            run.start(spec, examples, ["numpy"], "one cpu")
             return run
 
         yield start
@@ -127,8 +127,8 @@ def test_a_folder_without_a_config_is_left_alone():
 
 def test_two_commands_that_start_together_get_a_folder_each():
     with contextlib.closing(Run.choose(config())) as first, contextlib.closing(Run.choose(config())) as second:
-        first.start(SPEC, [], "one cpu")
-        second.start(SPEC, [], "one cpu")
+        first.start(SPEC, 9, [], "one cpu")
+        second.start(SPEC, 9, [], "one cpu")
         assert {first.folder, second.folder} == {PARENT / "001", PARENT / "002"}
 
 
@@ -386,6 +386,34 @@ def test_a_run_whose_data_have_changed_is_refused(begin):
         begin(spec={**SPEC, "classes": ["a"]})
 
 
+def test_a_run_with_another_number_of_training_examples_is_refused(begin):
+    interrupted(begin)
+    with pytest.raises(InputError, match="there were 9 training examples, now 8: .* --resume never"):
+        begin(examples=8)
+
+
+def test_a_run_is_unfinished_until_its_result_is_there(begin):
+    folder = interrupted(begin)
+    assert runs.read_record(folder).status == "unfinished"
+    run = begin()
+    run.finish({"steps": 4})
+    assert runs.read_record(folder).status == "finished"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("--optimizer.ema_decay=0", "--optimizer.ema_decay=0.9"),
+        ("--accelerator.precision=float16", "--accelerator.precision=float32"),
+    ],
+)
+def test_a_state_without_a_part_that_is_needed_is_not_carried_on(begin, before, after):
+    folder = interrupted(begin, before)
+    key = before.partition("=")[0].removeprefix("--")
+    with pytest.raises(InputError, match=f"{key} is .* there, here .*: these must agree"):
+        Run.choose(config(after, f"--resume={folder}"))
+
+
 def test_a_result_makes_a_run_finished(begin):
     assert runs.read_result(finished(begin)) == {"steps": 4}
 
@@ -476,7 +504,7 @@ def test_the_record_names_the_checkpoints_and_the_best_metrics(begin):
         accuracy(run, step, value)
         save(run, step)
     best = {"val/accuracy": 0.9, "val/loss": 1.0}
-    expected = Record(6, "00000006", "00000004", best_step=4, best_metrics=best, stale=1, seconds=1.5)
+    expected = Record(6, "00000006", "00000004", best_step=4, best_metrics=best, stale=1, seconds=1.5, examples=9)
     assert runs.read_record(run.folder) == expected == run.record
 
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,12 @@ def main(command: str = "") -> int:
     except Error as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:  # before the run could take it, or a second one
+        print("error: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # what reads the output, as `head`, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def train(words: list[str]) -> int:
@@ -98,12 +105,15 @@ def _train_one(config: Config) -> int:
 
 def _train_both(config: Config, words: list[str]) -> int:
     """Each framework in a process of its own, one after the other; one table; the worst exit code."""
+    began, minutes = time.monotonic(), config.trainer.max_minutes
     names = list(trainers.frameworks())
     for name in names:  # a mistake that can be told now is told before the first of them trains
         trainers.check(dataclasses.replace(config, framework=name))
     folders, worst = [], 0
     for name in names:
-        code, folder = _train_apart([*words, "--framework", name])
+        left = max(minutes - (time.monotonic() - began) / 60, 1e-9)  # of what they have together
+        limit = ["--trainer.max_minutes", f"{left}"] if minutes else []
+        code, folder = _train_apart([*words, "--framework", name, *limit])
         folders += [folder] if folder else []
         worst = max(worst, code)
         if code in (2, 130, 143):
@@ -158,11 +168,13 @@ def predict(words: list[str]) -> int:
     folder, inputs, config, taken = _open(words, predict.__doc__)
     if not inputs:
         raise InputError(f"predict needs inputs: {_usage(predict.__doc__)}")
+    output = taken["output"]
+    if output and (Path(output).is_dir() or not Path(output).parent.is_dir()):
+        raise InputError(f"--output {output}: no file can be written there")
     from .trainers import workflow
 
     found = workflow.Predictor(folder, config, taken["checkpoint"]).predict(inputs)
     rows = [{"input": given, **row} for given, row in zip(inputs, found, strict=True)]
-    output = taken["output"]
     if output:
         _write_csv(Path(output), rows)
     cells = [list(rows[0]), *([_cell(value) for value in row.values()] for row in rows)]

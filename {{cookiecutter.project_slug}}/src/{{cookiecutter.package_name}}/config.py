@@ -284,7 +284,7 @@ def _split(options: Sequence[str] | Mapping[str, Any]) -> tuple[list[str], list[
     while rest:
         word = rest.pop(0)
         if not word.startswith("--") or word == "--":
-            raise InputError(f"{word!r} is no option: options are --KEY VALUE, and TASK[/PRESET] comes first")
+            raise InputError(f"{word!r} is no option: options are --KEY VALUE, and come after everything else")
         key, equals, value = word[2:].partition("=")
         if not equals:
             if not rest or rest[0].startswith("--"):

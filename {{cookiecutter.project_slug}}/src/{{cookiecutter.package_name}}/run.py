@@ -64,6 +64,7 @@ class Record:
         start: the step that the run began with; not 0 where it carries on another run's state.
         parent: the run that this one was started from, as `resume` had it.
         status: "unfinished" until the result is written.
+        examples: of the training split; the order of batches depends on it.
     """
 
     step: int = 0
@@ -76,10 +77,12 @@ class Record:
     start: int = 0
     parent: str = ""
     status: str = "unfinished"
+    examples: int = 0
 
 
 # What a run must share with the one whose state it starts from, beside the model.
 AGREEING = ("task", "framework", "data.name", "optimizer.name")
+PARTS = {"optimizer.ema_decay": bool, "accelerator.precision": lambda name: name == "float16"}
 
 
 class Run:
@@ -142,7 +145,10 @@ class Run:
             raise InputError(f"{other} holds no checkpoint to resume from")
         old, new = flatten(read_config(other)), flatten(to_dict(config))
         keys = [key for key in new if key.startswith("model.") or key in AGREEING]
-        if wrong := [f"{key} is {old.get(key)!r} there, here {new[key]!r}" for key in keys if old.get(key) != new[key]]:
+        wrong = [key for key in keys if old.get(key) != new[key]]
+        # Only with these is there something more in the state.
+        wrong += [key for key, has in PARTS.items() if has(old.get(key)) != has(new[key])]
+        if wrong := [f"{key} is {old.get(key)!r} there, here {new[key]!r}" for key in wrong]:
             raise InputError(f"--resume {other}: {'; '.join(wrong)}: these must agree")
         return cls(
             config,
@@ -152,18 +158,20 @@ class Run:
             other / "checkpoints" / record.last,
         )
 
-    def start(self, spec: Mapping[str, Any], packages: Iterable[str], devices: str) -> None:
+    def start(self, spec: Mapping[str, Any], examples: int, packages: Iterable[str], devices: str) -> None:
         """Makes the folder, or cuts a continued one back to its last checkpoint, and opens the logs.
+
+        examples: of the training split.
 
         Raises:
             InputError: where the folder cannot be written, or the data are not those that the run began with.
         """
         try:
-            self._start(spec, packages, devices)
+            self._start(spec, examples, packages, devices)
         except OSError as error:
             raise InputError(f"{self.folder} cannot be written ({error.strerror}): choose another --run_dir") from error
 
-    def _start(self, spec: Mapping[str, Any], packages: Iterable[str], devices: str) -> None:
+    def _start(self, spec: Mapping[str, Any], examples: int, packages: Iterable[str], devices: str) -> None:
         if self._lock is None:
             self._make_folder()
             self._lock = _lock(self.folder)
@@ -175,6 +183,12 @@ class Run:
                 self.folder / "config.yaml", yaml.safe_dump(to_dict(self.config), sort_keys=False, allow_unicode=True)
             )
         check_spec(self.folder, spec)
+        if self.record.examples not in (0, examples):
+            raise InputError(
+                f"{self.folder}: the data have changed since this run began: there were {self.record.examples} "
+                f"training examples, now {examples}: give it the old ones, or begin anew with --resume never"
+            )
+        self._pending = dataclasses.replace(self._pending, examples=examples)
         tensorboard.cut(self.folder, self.record.step)
         _cut_lines(self.folder / "metrics.jsonl", self.record.step)
         self._metrics = (self.folder / "metrics.jsonl").open("a", encoding="utf-8")

@@ -25,7 +25,7 @@ def read(path: Path) -> Weights:
     try:
         entries = dict(deserialize(Path(path).read_bytes()))
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from error
+        raise InputError(f"{path}: {error.strerror}: a run's folder or a safetensors file is wanted") from error
     except SafetensorError as error:
         raise InputError(f"{path} is not a safetensors file, or not a whole one: {error}") from error
     return {name: _array(path, name, **entry) for name, entry in entries.items() if not is_count(name)}

@@ -202,7 +202,9 @@ def list_folder(folder: Path, classes: Sequence[str] | None = None) -> tuple[Fil
             raise InputError(
                 f"{folder / name}: there is no class {name!r} in train/: remove it, or give it images there"
             )
-        inside = sorted(entry.path for entry in _entries(folder / name) if entry.name.lower().endswith(SUFFIXES))
+        inside = sorted(
+            entry.path for entry in _entries(folder / name) if entry.name.lower().endswith(SUFFIXES) and entry.is_file()
+        )
         if not inside:
             raise InputError(f"{folder / name} has no images ({', '.join(SUFFIXES)}): give it some, or remove it")
         files += inside
@@ -240,11 +242,11 @@ def _opened(path: str) -> Iterator[Image.Image]:
         with Image.open(path) as file:
             yield file
     except UnidentifiedImageError as error:
-        raise InputError(f"{path} is no image that can be read") from error
+        raise InputError(f"{path} is no image that can be read: remove or replace it") from error
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from error
+        raise InputError(f"{path}: {error.strerror or error}: remove or replace it") from error
     except (SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what Pillow raises for damaged files
-        raise InputError(f"{path} cannot be read: {error}") from error
+        raise InputError(f"{path} cannot be read: {error}: remove or replace it") from error
 
 
 def _converted(image: Image.Image, path: str, channels: int) -> Image.Image:

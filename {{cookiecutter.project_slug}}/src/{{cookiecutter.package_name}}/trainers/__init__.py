@@ -41,6 +41,10 @@ def check(settings: config.Config) -> None:
     if settings.framework not in frameworks():
         names = " or ".join(frameworks())
         raise InputError(f"framework = {settings.framework!r}: one process trains one of them: choose {names}")
+    if settings.init_skip and not settings.init:
+        raise InputError(f"init_skip = {settings.init_skip!r} is for --init PATH, which is not given")
+    if settings.init and settings.resume not in ("auto", "never"):
+        raise InputError(f"init = {settings.init!r} and resume = {settings.resume!r}: begin with one of them")
     platform = settings.accelerator.platform
     if refused := frameworks()[settings.framework].REFUSED.get(platform):
         raise InputError(f"accelerator.platform = {platform!r}: {refused}")

@@ -25,6 +25,7 @@ class Session:
         self.run, self.task, self.spec, self.plan = run, task, spec, plan
         self.progress = Progress(plan, run.config, run.record.step, run.record.seconds, began)
         self.signal = 0
+        self.listeners: list[Callable[[int, Mapping[str, float]], None]] = []  # get what is logged, too
         self.parameters = 0
         self.loss = math.nan  # train/loss, as logged last
         self.pause = self.progress.pause
@@ -87,7 +88,7 @@ class Session:
             "train/epoch": self.step / self.plan.steps_per_epoch,
             "train/memory_bytes": peak_device_memory or peak_host_memory(),
         }
-        self.run.log(self.step, values)
+        self._log(values)
         self.progress.show({"loss": values["train/loss"]})
         self.loss = values["train/loss"]
         if not math.isfinite(values["train/loss"]):
@@ -106,7 +107,7 @@ class Session:
     def measured(self, split: str, metrics: Mapping[str, float | np.ndarray]) -> dict[str, float]:
         """Logs the metrics of a split, and charts of those that are arrays. Returns the others, by tag."""
         values = scalars(split, metrics)
-        self.run.log(self.step, values)
+        self._log(values)
         arrays = {name: value for name, value in metrics.items() if isinstance(value, np.ndarray)}
         self._show(split, self.task.charts(arrays, self.spec))
         return values
@@ -123,6 +124,11 @@ class Session:
 
     def save(self, write: Callable[[Path], None], suffix: str = "") -> None:
         self.run.save(self.step, self.progress.seconds, write, suffix)
+
+    def _log(self, values: Mapping[str, float]) -> None:
+        self.run.log(self.step, values)
+        for listener in self.listeners:
+            listener(self.step, values)
 
     def _show(self, split: str, found: Mapping[str, np.ndarray | str]) -> None:
         for name, value in found.items():

@@ -66,14 +66,14 @@ def train(config: Config) -> Path:
         engine = _engine(config, data.spec)
         if weights:
             engine.start_from(weights)
-        run.start(data.spec, framework.PACKAGES, engine.describe())
+        run.start(data.spec, len(data.train), framework.PACKAGES, engine.describe())
         session = Session(run, task, data.spec, plan, began)
         session.say(f"{run.folder}: {engine.describe()}, {len(data.train)} examples, {plan.total_steps} steps")
         with session.signals(), contextlib.closing(session.progress):
             engine.train(run.resume_from, batches, data, plan, session)
         if session.signal:
             raise Stopped(session.signal, f"step {session.step} is saved, the same command goes on from there")
-        if session.step < plan.total_steps and not run.out_of_patience:
+        if session.step < plan.total_steps and session.progress.out_of_time and not run.out_of_patience:
             session.say(
                 f"{run.folder} is unfinished after trainer.max_minutes = {config.trainer.max_minutes}: "
                 f"step {session.step} is saved, the same command goes on from there"
@@ -165,10 +165,13 @@ def _one_batch(data: Dataset, batches: TrainBatches) -> Dataset:
 def _weights(config: Config) -> Weights:
     """Of `--init`: a file's, or the best ones of a run."""
     path = Path(config.init)
-    if not path.is_dir():
-        return read_weights(path)
-    config = load_config(saved=read_config(path))
-    return _engine(config, read_spec(path)).weights(_checkpoint(path, config, "best"))
+    try:
+        if not path.is_dir():
+            return read_weights(path)
+        there = load_config("", {"accelerator.platform": config.accelerator.platform}, saved=read_config(path))
+        return _engine(there, read_spec(path)).weights(_checkpoint(path, there, "best"))
+    except InputError as error:
+        raise InputError(f"--init {path}: {error}") from error
 
 
 def _test(engine, data: Dataset, plan: Plan, session: Session) -> dict[str, float]:

@@ -26,6 +26,12 @@ def inputs(given: Sequence[str | Path] | str | Path | np.ndarray, spec: Mapping[
     """
     if not isinstance(given, np.ndarray):
         paths = [given] if isinstance(given, str | Path) else given
+        if not isinstance(paths, Sequence) or not all(isinstance(path, str | Path) for path in paths):
+            raise InputError(
+                f"inputs of type {type(given).__name__}: paths of images are wanted, or one array of uint8"
+            )
+        if not paths:
+            raise InputError("no inputs: paths of images are wanted, or one array of uint8")
         return Decoded(Files([str(path) for path in paths]), functools.partial(read_image, spec=spec))
     shape = tuple(spec["shape"])
     if given.dtype != np.uint8:
@@ -33,6 +39,8 @@ def inputs(given: Sequence[str | Path] | str | Path | np.ndarray, spec: Mapping[
     if shape not in (given.shape, given.shape[1:]):
         expected = ", ".join(map(str, shape))
         raise InputError(f"images of shape {list(given.shape)}: the model takes [n, {expected}] or [{expected}]")
+    if not given.size:
+        raise InputError("no inputs: the array is empty")
     return Arrays(image=given.reshape(-1, *shape))
 
 

@@ -192,6 +192,8 @@ def _load_folder(config: FolderConfig) -> Dataset:
                 "another place is named by --data.root and --data.path"
             )
     train, classes = images.list_folder(folder / "train")
+    if len(classes) < 2:
+        raise InputError(f"{folder / 'train'} has only the class {classes[0]!r}: there is nothing to tell apart")
     val, _ = images.list_folder(folder / "val", classes)
     if (folder / "test").is_dir():
         test, _ = images.list_folder(folder / "test", classes)

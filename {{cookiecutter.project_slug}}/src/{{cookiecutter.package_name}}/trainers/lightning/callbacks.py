@@ -47,7 +47,8 @@ class SessionCallback(L.Callback):
         if session.step >= plan.total_steps:
             trainer.should_stop = True
         if not plan.validates(session.step):
-            self._save_and_stop(trainer, plan.saves(session.step))
+            if self._save(trainer, plan.saves(session.step)):  # not `should_stop`: that would validate once more
+                raise Interrupted
 
     def on_validation_start(self, trainer: L.Trainer, module: Module) -> None:
         self.validating.enter_context(self.session.pause())
@@ -68,15 +69,15 @@ class SessionCallback(L.Callback):
             session.examples(numpy(self.first), numpy(module(self.first)))
         improved = session.validated(metrics)
         self.validating.close()
-        self._save_and_stop(trainer, session.plan.saves(session.step) or improved)
+        trainer.should_stop |= self._save(trainer, session.plan.saves(session.step) or improved)
 
-    def _save_and_stop(self, trainer: L.Trainer, save: bool) -> None:
+    def _save(self, trainer: L.Trainer, save: bool) -> bool:
+        """Saves where that is due, or the run stops; returns whether it does."""
         session, stopping = self.session, self.session.stopping  # asked once: a later signal waits for the next step
         if save or stopping:
             with session.pause():
                 session.save(trainer.save_checkpoint, ".ckpt")
-        if stopping:
-            raise Interrupted
+        return stopping
 
 
 def parameters(module: Module) -> dict[str, np.ndarray]:

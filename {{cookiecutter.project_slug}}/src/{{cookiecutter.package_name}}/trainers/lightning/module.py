@@ -125,7 +125,10 @@ class Module(L.LightningModule):
             self._average()
         if logging:
             logs["grad_norm"] = square_norm**0.5
-            self.log_dict({f"train/{name}": value for name, value in logs.items()}, logger=False)
+            shown = (
+                logs if several else {"loss": logs[f"loss/{next(iter(self.losses))}"], "grad_norm": logs["grad_norm"]}
+            )
+            self.log_dict({f"train/{name}": value for name, value in shown.items()}, logger=False)
 
     def _part(self, loss: tasks.Loss) -> nn.Module:
         return getattr(self.net, loss.params) if loss.params else self.net

@@ -1,15 +1,15 @@
 """The trainer of the Lightning twin: the module, the data and the callbacks, put together."""
 
-import contextlib
 import logging
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.plugins.precision import MixedPrecision
 
@@ -41,25 +41,42 @@ def make_trainer(config: Config, **overrides: Any) -> L.Trainer:
 
     overrides: flags of `lightning.Trainer`, which win over those here; `callbacks` and `logger` (one or a list) come
     beside CALLBACKS and LOGGERS. The run's own progress bar, checkpoints, validation rhythm and end come from
-    `SessionCallback`, which `train` adds.
+    `SessionCallback`, which `train` adds. To Lightning a run is one long epoch: `EarlyStopping` and the like need
+    `check_on_train_epoch_end=False`.
     """
     device = devices.pick(config.accelerator.platform).type
-    callbacks = [*CALLBACKS, *overrides.pop("callbacks", [])]
-    loggers = overrides.pop("logger", None) or []
+    callbacks = [*CALLBACKS, *_listed(overrides.pop("callbacks", None))]
+    precision = {} if "precision" in overrides else _precision(config.accelerator.precision, device)
     options = {
         "accelerator": device,
         "devices": 1,
-        **_precision(config.accelerator.precision, device),
+        **precision,
         "max_epochs": -1,  # the plan says when to stop
         "callbacks": callbacks,
-        "logger": [*LOGGERS, *(loggers if isinstance(loggers, list) else [loggers])] or False,
+        "logger": [*LOGGERS, *_listed(overrides.pop("logger", None))] or False,
+        "log_every_n_steps": config.trainer.log_every or 50,
         "enable_progress_bar": False,
-        "enable_checkpointing": False,
+        "enable_checkpointing": any(isinstance(callback, Checkpoint) for callback in callbacks),
         "enable_model_summary": False,
         "num_sanity_val_steps": 0,  # it would spoil the best so far
         "use_distributed_sampler": False,
     }
     return L.Trainer(**options | overrides)
+
+
+def _listed(value: Any) -> list[Any]:
+    """None, False, one or a list."""
+    return value if isinstance(value, list) else [value] if value else []
+
+
+def _listener(logger: Logger) -> Callable[[int, Mapping[str, float]], None]:
+    """A logger of one's own gets what the run logs."""
+
+    def log(step: int, values: Mapping[str, float]) -> None:
+        logger.log_metrics(dict(values), step)
+        logger.save()
+
+    return log
 
 
 def _precision(name: str, device: str) -> dict[str, Any]:
@@ -101,9 +118,18 @@ class Engine:
         if start:
             self._check(start, module)
         if session.step < plan.total_steps and not session.run.out_of_patience:
+            session.listeners += [
+                _listener(logger) for logger in trainer.loggers if not isinstance(logger, SessionLogger)
+            ]
             stream = DataModule(data, batches, plan, self.config.data.workers)
-            with contextlib.suppress(Interrupted):
+            try:
                 trainer.fit(module, datamodule=stream, ckpt_path=start, weights_only=True)
+            except Interrupted:
+                pass
+            except SystemExit as error:  # what Lightning makes of it
+                raise KeyboardInterrupt from error
+            if session.step > session.run.record.step:  # a callback has ended the run between two checkpoints
+                session.save(trainer.save_checkpoint, ".ckpt")
 
     def evaluate(self, checkpoint: Path, batches: Iterable[Batch]) -> dict[str, float | np.ndarray]:
         """The task's metrics by name, each over all examples: numbers, or arrays."""
@@ -114,7 +140,8 @@ class Engine:
 
     def predict(self, checkpoint: Path, source: Source) -> Batch:
         """The outputs for every example, in order."""
-        batches = eval_batches(source, self.config.data.batch_size, workers=self.config.data.workers)
+        size = min(self.config.data.batch_size, len(source))
+        batches = eval_batches(source, size, workers=self.config.data.workers)
         found = make_trainer(self.config).predict(self.module(checkpoint=checkpoint), map(tensors, batches))
         outputs = list(map(numpy, found))
         return {name: np.concatenate([output[name] for output in outputs])[: len(source)] for name in outputs[0]}
@@ -128,8 +155,9 @@ class Engine:
 
     def module(self, plan: Plan | None = None, checkpoint: Path | None = None) -> Module:
         """The module with its initial weights, or with those of a checkpoint."""
-        torch.manual_seed(self.config.seed)
-        module = Module(to_dict(self.config), self.spec, plan)
+        with torch.random.fork_rng(devices=()):  # the caller's generator is not ours
+            torch.manual_seed(self.config.seed)
+            module = Module(to_dict(self.config), self.spec, plan)
         if self.initial:
             weights.put(self.initial, module.net, self.config.init)
             if module.ema is not None:

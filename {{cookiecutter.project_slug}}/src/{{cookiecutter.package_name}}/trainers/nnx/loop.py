@@ -35,14 +35,13 @@ class Engine:
     """A task's model on a device, with its compiled steps."""
 
     def __init__(self, config: Config, task: tasks.Task, spec: Mapping[str, Any]):
-        jax.config.update("jax_enable_x64", config.accelerator.precision == "float64")
         self.config, self.task, self.spec, self.twin = config, task, spec, tasks.twin(task, "nnx")
         self.device = devices.pick(config.accelerator.platform)
         if config.accelerator.precision == "float16" and self.device.platform == "tpu":
             raise InputError("accelerator.precision = 'float16': a tpu has none: use bfloat16")
-        jax.config.update("jax_default_device", self.device)
         # Everything is placed: a program is compiled again for arrays whose place is left open.
         self.placement = jax.sharding.SingleDeviceSharding(self.device)
+        self._configure()
         self.optimizer = create_optimizer(config.optimizer)
         self.Metrics = self.twin.create_metrics(spec)
         self.initial: Weights = {}
@@ -59,6 +58,7 @@ class Engine:
 
     def start_from(self, given: Weights) -> None:
         """Begins with these weights, but for those of `init_skip`."""
+        self._configure()
         model = self._model()
         self.initial = overlay(given, weights.get(model), self.config.init_skip)
         weights.put(self.initial, model, self.config.init)
@@ -121,7 +121,8 @@ class Engine:
     def predict(self, checkpoint: Path, source: Source) -> Batch:
         """The outputs for every example, in order."""
         state = self.restore(checkpoint)
-        batches = eval_batches(source, self.config.data.batch_size, workers=self.config.data.workers)
+        size = min(self.config.data.batch_size, len(source))
+        batches = eval_batches(source, size, workers=self.config.data.workers)
         outputs = [jax.device_get(self.predict_step(state, batch)) for batch in batches]
         return {name: np.concatenate([output[name] for output in outputs])[: len(source)] for name in outputs[0]}
 
@@ -134,6 +135,7 @@ class Engine:
 
     def init(self) -> TrainState:
         """The state at step 0, made by one compiled program."""
+        self._configure()
         if self.initial:
             model = self._model()
             weights.put(self.initial, model, self.config.init)
@@ -143,6 +145,8 @@ class Engine:
         return jax.jit(self._create, out_shardings=self.placement, compiler_options=options)()
 
     def restore(self, path: Path) -> TrainState:
+        self._configure()
+
         def place(x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
             return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self.placement)
 
@@ -159,6 +163,11 @@ class Engine:
     def peak_memory(self) -> int:
         """Bytes on the device; 0 where it does not tell."""
         return (self.device.memory_stats() or {}).get("peak_bytes_in_use", 0)
+
+    def _configure(self) -> None:
+        """JAX's own settings are those of the process, which may hold engines of other runs."""
+        jax.config.update("jax_enable_x64", self.config.accelerator.precision == "float64")
+        jax.config.update("jax_default_device", self.device)
 
     def _create(self) -> TrainState:
         return self._state(self._model())
