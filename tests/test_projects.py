@@ -32,6 +32,7 @@ def without(framework, folder):
 def run_tests_of(project, *paths):
     """Run a project's own tests in a process of their own; one thread each, as several suites run side by side."""
     environment = {"PYTHONPATH": os.pathsep.join(map(str, [project / "src", *paths])), "OMP_NUM_THREADS": "1"}
+    environment["XLA_FLAGS"] = "--xla_backend_optimization_level=0"  # as the project's `make test` has it
     result = command("pytest", "-q", "--no-header", "-p", "no:cacheprovider", cwd=project, **environment)
     assert result.returncode == 0, "\n".join([*result.stdout.splitlines()[-80:], result.stderr[-2000:]])
 

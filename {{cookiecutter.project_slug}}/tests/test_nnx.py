@@ -72,6 +72,7 @@ def test_a_dispatch_crosses_no_event(project):
     assert [int(row.split(",")[0].split(":")[1]) for row in logged] == [5, 10, 15, 20, 22]
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_ends_with_the_same_bits(project, monkeypatch):
     options = ("--trainer.epochs=2", "--trainer.checkpoint_every=3", "--model.dropout=0.3", "--data.shift=1")
     settings = config(*options, "--name=whole")

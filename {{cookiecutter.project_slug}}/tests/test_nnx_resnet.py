@@ -74,6 +74,7 @@ def test_it_takes_images_of_any_size(stem, size):
     assert nnx.eval_shape(lambda m, x: m(x), model, jnp.zeros((2, *size, 1))).shape == (2, 10)
 
 
+@pytest.mark.slow
 def test_it_begins_as_it_is_told():
     model = ResNet(ResNetConfig("resnet_small", "small"), (8, 8, 1), 1000, rngs=nnx.Rngs(0))
     block = model.layer4[0]

@@ -83,6 +83,7 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(project, framework, unint
     assert history(folder) == uninterrupted[framework]
 
 
+@pytest.mark.slow
 def test_a_run_can_be_interrupted_often(project, framework, uninterrupted, monkeypatch):
     for at in (4, 5, 17):
         with monkeypatch.context() as patch:
@@ -159,6 +160,7 @@ def final_weights(folder, checkpoint="last"):
     return {name: value.astype(np.float64) for name, value in found.items()}
 
 
+@pytest.mark.slow
 def test_the_moving_average_follows_its_formula_from_the_initial_weights(project, framework):
     def after_one_step(decay):
         options = ("--trainer.max_steps=1", f"--optimizer.ema_decay={decay}", f"--name=d{decay}")
@@ -171,6 +173,7 @@ def test_the_moving_average_follows_its_formula_from_the_initial_weights(project
         assert not np.array_equal(initial, now[name])
 
 
+@pytest.mark.slow
 def test_the_moving_average_is_what_is_evaluated(project, framework):
     options = ("--trainer.epochs=1", "--optimizer.learning_rate=0.02")
     plain, averaged = (
@@ -270,6 +273,7 @@ def test_a_run_begins_with_the_weights_of_another(project, framework, done):
     assert read_record(second).start == 0
 
 
+@pytest.mark.slow
 def test_an_initialised_run_goes_on_with_its_own_weights(project, framework, done, monkeypatch):
     shutil.copytree(done[framework], "first")
     with monkeypatch.context() as patch:
@@ -420,6 +424,7 @@ def test_a_run_carries_on_the_state_of_another(project, framework):
     assert read_result(folder)["parent"] == str(first)
 
 
+@pytest.mark.slow
 def test_accumulation_changes_no_loss(project, framework):
     runs = []
     for pieces in (1, 4):

@@ -128,6 +128,7 @@ def test_losses_agree_in_float64(train_both, task, model):
     assert_models_agree(settings, *trained(settings, runs, data.spec), data.test[np.arange(16)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("task", "model"), [twins for twins in TWINS if twins[1] in LARGE])
 def test_large_models_agree_in_float64(task, model):
     settings, found = config(task, "nnx", model, *LARGE[model]), tasks.find(task)

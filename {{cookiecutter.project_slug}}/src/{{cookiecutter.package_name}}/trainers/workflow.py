@@ -171,7 +171,9 @@ def _weights(config: Config) -> Weights:
         there = load_config("", {"accelerator.platform": config.accelerator.platform}, saved=read_config(path))
         return _engine(there, read_spec(path)).weights(_checkpoint(path, there, "best"))
     except InputError as error:
-        raise InputError(f"--init {path}: {error}") from error
+        raise InputError(
+            f"--init {error}" if str(error).startswith(str(path)) else f"--init {path}: {error}"
+        ) from error
 
 
 def _test(engine, data: Dataset, plan: Plan, session: Session) -> dict[str, float]:
