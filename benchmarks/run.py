@@ -1,4 +1,4 @@
-"""Steps a second of both trainers with everything on, each in pairs beside a bare loop: the table in the README.
+"""Steps a second of both trainers with everything on, each in pairs beside a bare loop; then folder.py: the README's.
 
     make bench                      every pair
     make bench ARGS="--pairs 1"     quicker, and rougher
@@ -42,6 +42,7 @@ def main():
             bare_rate, rate = (statistics.median(column) for column in zip(*pairs, strict=True))
             spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
             print(f"| {model} | {framework} | {bare_rate:,.0f} | {rate:,.0f} | {spread} |", flush=True)
+    print("\n" + python(HERE / "folder.py", "bench"))
 
 
 def bake():

@@ -219,6 +219,34 @@ def test_a_saved_config_takes_the_place_of_a_preset(write):
     assert load(saved=saved) == load("--seed=3", "--model.name=wide")
 
 
+def test_a_saved_config_may_have_a_section_of_a_framework_that_is_not_here(write):
+    saved = to_dict(load("--seed=3"))
+    assert load(saved={**saved, "elsewhere": {"steps": 1}}) == load("--seed=3")
+
+
+def test_options_may_come_as_a_mapping_of_values(write):
+    given = {
+        "seed": 4,
+        "model": {"name": "wide"},
+        "trainer.accumulate": 2,
+        "data.download": True,
+        "accelerator": "large",
+    }
+    words = ("--seed=4", "--model.name=wide", "--trainer.accumulate=2", "--data.download=true", "--accelerator=large")
+    sections = {"one": Section, "two": Section}
+    find = {"toys": TASK, "": TASK}.__getitem__
+    found = configs.load("", given, configs=Path("configs"), find_task=find, frameworks=sections)
+    assert found == load(*words)
+
+
+def test_debug_overfit_takes_away_what_keeps_a_model_from_learning_one_batch(write):
+    settings = load(
+        "--debug=overfit", "--model.dropout=0.5", "--optimizer.weight_decay=1", "--optimizer.warmup_steps=9"
+    )
+    assert (settings.optimizer.weight_decay, settings.optimizer.warmup_steps) == (0, 0)
+    assert settings.model.dropout == 0.5  # of a model that does not say that it hinders
+
+
 def test_options_win_over_a_saved_config(write):
     saved = to_dict(load("--seed=3"))
     assert load("--seed=4", saved=saved).seed == 4

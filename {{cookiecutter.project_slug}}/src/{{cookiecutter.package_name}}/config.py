@@ -168,6 +168,9 @@ def load(
     Raises:
         InputError: for anything wrong, with the file, the key, the value and the way out.
     """
+    if saved:  # of a project that has more frameworks, perhaps: their sections say nothing here
+        known = {"model", "data", "optimizer", "trainer", "accelerator", *frameworks}
+        saved = {key: value for key, value in saved.items() if key in known or not isinstance(value, Mapping)}
     task, preset, layers = _layers(target, options, configs, find_task, saved)
     leaves = _leaves(task, layers, frameworks)
     values = _merge(layers, leaves)

@@ -108,8 +108,7 @@ class Session:
         """Logs the metrics of a split, and charts of those that are arrays. Returns the others, by tag."""
         values = scalars(split, metrics)
         self._log(values)
-        arrays = {name: value for name, value in metrics.items() if isinstance(value, np.ndarray)}
-        self._show(split, self.task.charts(arrays, self.spec))
+        self._show(split, self.task.charts(arrays(metrics), self.spec))
         return values
 
     def histograms(self, parameters: Mapping[str, np.ndarray]) -> None:
@@ -139,3 +138,8 @@ class Session:
 def scalars(split: str, metrics: Mapping[str, float | np.ndarray]) -> dict[str, float]:
     """The metrics that are numbers, keyed as the tags are."""
     return {f"{split}/{name}": value for name, value in sorted(metrics.items()) if not isinstance(value, np.ndarray)}
+
+
+def arrays(metrics: Mapping[str, float | np.ndarray]) -> dict[str, np.ndarray]:
+    """The others."""
+    return {name: value for name, value in metrics.items() if isinstance(value, np.ndarray)}

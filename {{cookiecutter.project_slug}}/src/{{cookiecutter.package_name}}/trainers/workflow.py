@@ -33,7 +33,7 @@ from ..weights import read as read_weights
 from . import check, frameworks, load_config
 from .progress import peak_host_memory
 from .schedule import Plan
-from .session import Session, scalars
+from .session import Session, arrays, scalars
 
 
 def train(config: Config) -> Path:
@@ -106,8 +106,7 @@ def evaluate(
     check_spec(folder, data.spec)
     batches = eval_batches(data.test, config.data.batch_size, workers=config.data.workers)
     metrics = _engine(config, data.spec).evaluate(path, batches)
-    arrays = {name: value for name, value in metrics.items() if isinstance(value, np.ndarray)}
-    return scalars("test", metrics), task.charts(arrays, data.spec)
+    return scalars("test", metrics), task.charts(arrays(metrics), data.spec)
 
 
 class Predictor:

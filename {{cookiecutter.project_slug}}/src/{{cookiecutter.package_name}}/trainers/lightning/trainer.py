@@ -93,6 +93,7 @@ class Engine:
         self.config, self.task, self.spec = config, task, spec
         self.device = devices.pick(config.accelerator.platform)
         self.initial: Weights = {}
+        self._open: Path | None = None  # the checkpoint that predictions are made with
 
     def describe(self) -> str:
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
@@ -140,9 +141,11 @@ class Engine:
 
     def predict(self, checkpoint: Path, source: Source) -> Batch:
         """The outputs for every example, in order."""
+        if checkpoint != self._open:  # read once for many predictions
+            self._open, self._opened = checkpoint, self.module(checkpoint=checkpoint)
         size = min(self.config.data.batch_size, len(source))
         batches = eval_batches(source, size, workers=self.config.data.workers)
-        found = make_trainer(self.config).predict(self.module(checkpoint=checkpoint), map(tensors, batches))
+        found = make_trainer(self.config).predict(self._opened, map(tensors, batches))
         outputs = list(map(numpy, found))
         return {name: np.concatenate([output[name] for output in outputs])[: len(source)] for name in outputs[0]}
 

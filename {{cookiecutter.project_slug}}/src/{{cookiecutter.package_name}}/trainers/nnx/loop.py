@@ -45,6 +45,7 @@ class Engine:
         self.optimizer = create_optimizer(config.optimizer)
         self.Metrics = self.twin.create_metrics(spec)
         self.initial: Weights = {}
+        self._open: Path | None = None  # the checkpoint that predictions are made with
         # The views are made once: their graphdefs are static, and a new one would compile again.
         model = nnx.eval_shape(self._model)
         model.train()
@@ -120,7 +121,9 @@ class Engine:
 
     def predict(self, checkpoint: Path, source: Source) -> Batch:
         """The outputs for every example, in order."""
-        state = self.restore(checkpoint)
+        if checkpoint != self._open:  # read once for many predictions
+            self._open, self._opened = checkpoint, self.restore(checkpoint)
+        state = self._opened
         size = min(self.config.data.batch_size, len(source))
         batches = eval_batches(source, size, workers=self.config.data.workers)
         outputs = [jax.device_get(self.predict_step(state, batch)) for batch in batches]
