@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
+from {{cookiecutter.package_name}} import load, trainers
 from {{cookiecutter.package_name}} import task as tasks
-from {{cookiecutter.package_name}} import trainers
 from {{cookiecutter.package_name}}.data.batches import TrainBatches
 from {{cookiecutter.package_name}}.run import read_record
 from {{cookiecutter.package_name}}.trainers import session, workflow
@@ -97,6 +97,16 @@ def test_engines_of_different_precision_live_side_by_side():
     (double, _), (single, _) = (engine(config(f"--accelerator.precision={name}")) for name in ("float64", "float32"))
     for made, dtype in ((double, np.float64), (single, np.float32), (double, np.float64)):
         assert {leaf.dtype for leaf in jax.tree.leaves(made.init().params)} == {np.dtype(dtype)}
+
+
+def test_predictions_keep_their_precision_beside_other_runs(project):
+    images = np.zeros((1, 8, 8, 1), np.uint8)
+    predictors = {}
+    for name in ("float64", "float32"):
+        run = workflow.train(config("--debug=fast", f"--accelerator.precision={name}", f"--name={name}"))
+        predictors[name] = load(run)
+    for name in ("float64", "float32", "float64"):
+        assert predictors[name].outputs(images)["logits"].dtype == name
 
 
 def test_an_update_that_overflows_is_left_out_and_halves_the_loss_scale():

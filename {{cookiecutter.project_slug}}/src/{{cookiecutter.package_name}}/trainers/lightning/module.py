@@ -124,11 +124,9 @@ class Module(L.LightningModule):
         if self.ema is not None:
             self._average()
         if logging:
+            loss, parts = sum(logs.values()), {f"train/{name}": value for name, value in logs.items() if several}
             logs["grad_norm"] = square_norm**0.5
-            shown = (
-                logs if several else {"loss": logs[f"loss/{next(iter(self.losses))}"], "grad_norm": logs["grad_norm"]}
-            )
-            self.log_dict({f"train/{name}": value for name, value in shown.items()}, logger=False)
+            self.log_dict({"train/loss": loss, **parts, "train/grad_norm": logs["grad_norm"]}, logger=False)
 
     def _part(self, loss: tasks.Loss) -> nn.Module:
         return getattr(self.net, loss.params) if loss.params else self.net

@@ -119,9 +119,7 @@ class Engine:
         if start:
             self._check(start, module)
         if session.step < plan.total_steps and not session.run.out_of_patience:
-            session.listeners += [
-                _listener(logger) for logger in trainer.loggers if not isinstance(logger, SessionLogger)
-            ]
+            session.listeners += map(_listener, LOGGERS)
             stream = DataModule(data, batches, plan, self.config.data.workers)
             try:
                 trainer.fit(module, datamodule=stream, ckpt_path=start, weights_only=True)
@@ -161,12 +159,12 @@ class Engine:
         with torch.random.fork_rng(devices=()):  # the caller's generator is not ours
             torch.manual_seed(self.config.seed)
             module = Module(to_dict(self.config), self.spec, plan)
+        if self.config.accelerator.precision == "float64":
+            module.double()  # Lightning would do so after it has restored weights, rounded to float32
         if self.initial:
             weights.put(self.initial, module.net, self.config.init)
             if module.ema is not None:
                 module.ema.load_state_dict(module.net.state_dict())
-        if self.config.accelerator.precision == "float64":
-            module.double()  # Lightning would do so after it has restored weights, rounded to float32
         if checkpoint is not None:
             module.load_state_dict(self._check(checkpoint, module))
         return module

@@ -121,6 +121,7 @@ class Engine:
 
     def predict(self, checkpoint: Path, source: Source) -> Batch:
         """The outputs for every example, in order."""
+        self._configure()
         if checkpoint != self._open:  # read once for many predictions
             self._open, self._opened = checkpoint, self.restore(checkpoint)
         state = self._opened
