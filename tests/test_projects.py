@@ -29,11 +29,12 @@ def without(framework, folder):
     return folder
 
 
-def run_tests_of(project, *paths):
-    """Run a project's own tests in a process of their own; one thread each, as several suites run side by side."""
+def run_tests_of(project, *paths, processes=1):
+    """Run a project's own tests in processes of their own; one thread each, as several suites run side by side."""
     environment = {"PYTHONPATH": os.pathsep.join(map(str, [project / "src", *paths])), "OMP_NUM_THREADS": "1"}
     environment["XLA_FLAGS"] = "--xla_backend_optimization_level=0"  # as the project's `make test` has it
-    result = command("pytest", "-q", "--no-header", "-p", "no:cacheprovider", cwd=project, **environment)
+    words = ["-n", processes, "--dist", "worksteal"] if processes > 1 else []
+    result = command("pytest", "-q", "--no-header", "-p", "no:cacheprovider", *words, cwd=project, **environment)
     assert result.returncode == 0, "\n".join([*result.stdout.splitlines()[-80:], result.stderr[-2000:]])
 
 
@@ -46,7 +47,7 @@ def test_hiding_a_framework_hides_it(tmp_path, framework):
 
 
 def test_a_project_with_both_frameworks_passes_its_own_tests(tmp_path):
-    run_tests_of(bake(tmp_path, framework="both", tasks="all"))
+    run_tests_of(bake(tmp_path, framework="both", tasks="all"), processes=2)  # twice as many tests as the others
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
