@@ -1,5 +1,9 @@
 """What a Lightning user expects of this half."""
 
+import os
+import signal
+import sys
+
 import pytest
 import torch
 from lightning.pytorch import Callback
@@ -10,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from {{cookiecutter.package_name}} import task as tasks
 from {{cookiecutter.package_name}} import trainers
 from {{cookiecutter.package_name}}.data.batches import TrainBatches
+from {{cookiecutter.package_name}}.errors import Stopped
 from {{cookiecutter.package_name}}.run import read_record, read_result
 from {{cookiecutter.package_name}}.trainers import session, workflow
 from {{cookiecutter.package_name}}.trainers.lightning import trainer as trainer_module
@@ -135,6 +140,18 @@ def test_a_callback_may_end_a_run_which_is_then_tested(project, monkeypatch):
     result = read_result(workflow.train(config(*options)))
     assert result["steps"] == 8
     assert result["checkpoints"]["last"].startswith("00000008") and "test/loss" in result["metrics"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send")
+def test_a_signal_after_the_look_for_signals_waits_for_the_next_step(project, monkeypatch):
+    def kill(self, *_):
+        if self.step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Module, "on_train_batch_end", kill)  # called after every callback
+    with pytest.raises(Stopped, match="step 4 is saved"):
+        workflow.train(config("--trainer.max_steps=60", "--trainer.epochs=0", "--name=one"))
+    assert read_record(project / "runs/image_classification/default/lightning/one").step == 4
 
 
 def test_out_of_patience_a_run_ends_as_lightning_ends_it(project, monkeypatch):

@@ -4,6 +4,7 @@ import contextlib
 import math
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -55,22 +56,27 @@ class Session:
 
     @contextlib.contextmanager
     def signals(self) -> Iterator[None]:
-        """SIGINT and SIGTERM end the run between two steps, with its state saved; a second SIGINT ends it at once."""
+        """SIGINT and SIGTERM end the run between two steps, with its state saved; a second one ends it at once."""
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        self.listen()
+        try:
+            yield
+        finally:
+            if threading.current_thread() is threading.main_thread():
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+
+    def listen(self) -> None:
+        """Takes the signals; where the caller is not the main thread, as in some notebooks, it handles them."""
 
         def note(number: int, frame) -> None:
             if self.signal:
                 raise KeyboardInterrupt
             self.signal = number
 
-        try:
-            before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-        except ValueError:  # not in the main thread, as in some notebooks: there the caller handles signals
-            before = {}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, note)
 
     def log(self, logs: Mapping[str, float], learning_rate: float, peak_device_memory: int) -> None:
         """logs: `loss/<name>` of each loss, and `grad_norm`, of the step just done.

@@ -24,6 +24,7 @@ class SessionCallback(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, module: Module) -> None:
         self.session.begin(parameters(module))
+        self.session.listen()  # again: the handler that Lightning has set since would leave with nothing saved
 
     def on_train_batch_start(self, trainer: L.Trainer, module: Module, batch: Any, batch_idx: int) -> None:
         if self.profiler and self.session.step == self.session.plan.profile.start:
