@@ -60,9 +60,18 @@ def matches(path, pattern):
 
 
 def task_of_test(path, table):
-    """The task that `tests/test_<task>.py` or `tests/test_<task>_*.py` belongs to: the longest name that fits."""
+    """The task that a file of the tests belongs to, None where it is no task's: the longest name that fits.
+
+    These are `tests/test_<task>.py`, `tests/test_<task>_*.py`, `tests/test_*_<task>.py` and `tests/small/<task>.yaml`.
+    """
+    small = re.fullmatch(r"tests/small/(\w+)\.yaml", path)
     found = re.fullmatch(r"tests/test_(\w+)\.py", path)
-    fitting = [task for task in table if found and f"{found[1]}_".startswith(f"{task}_")]
+    words = f"_{found[1]}_" if found else ""
+    fitting = [
+        task
+        for task in table
+        if (small and small[1] == task) or words.startswith(f"_{task}_") or words.endswith(f"_{task}_")
+    ]
     return max(fitting, key=len, default=None)
 
 

@@ -18,8 +18,8 @@ import unicodedata
 # what a full project declares and imports.
 DISTRIBUTIONS = (
     "clu filelock flax jax jaxlib jsonargparse lightning numpy optax orbax-checkpoint packaging pillow pip pytest "
-    "pytest-xdist python python3 pytorch-lightning pyyaml ruff safetensors setuptools tensorboard torch torchmetrics tqdm uv "
-    "wheel"
+    "pytest-xdist python python3 pytorch-lightning pyyaml ruff safetensors setuptools tensorboard torch torchmetrics "
+    "tqdm uv wheel"
 ).split()
 IMPORTS = (
     "clu filelock flax google jax jaxlib jsonargparse lightning numpy optax orbax packaging pil pip pytest "

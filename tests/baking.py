@@ -45,7 +45,12 @@ DISTRIBUTIONS = {
 
 # Answers to the questions that have choices, in which every two choices that go together meet.
 CHOICES = [
-    {"framework": framework, "accelerator": accelerator, "license": TABLES["license"][(number + shift) % 4]}
+    {
+        "framework": framework,
+        "accelerator": accelerator,
+        "license": TABLES["license"][(number + shift) % 4],
+        "tasks": TASKS[number % len(TASKS)] if shift else "all",
+    }
     for number, (framework, accelerator) in enumerate(
         pair for pair in product(TABLES["framework"], TABLES["accelerator"]) if pair != ("lightning", "tpu")
     )
@@ -62,11 +67,11 @@ def hook(name):
 
 
 def bake(folder, template=TEMPLATE, **answers):
-    """Bake a project below `folder`, with defaults for what is not answered, and return its folder."""
+    """Bake a project below `folder`, with every task and defaults for what is not answered, and return its folder."""
     settings = folder / "cookiecutter.yaml"  # cookiecutter's own files belong to the test too, not to the home folder
     settings.write_text(json.dumps({"replay_dir": str(folder / "replay"), "cookiecutters_dir": str(folder / "clones")}))
     output = folder / "out"
-    answers = {"project_name": "Some Project", **answers}
+    answers = {"project_name": "Some Project", "tasks": "all", **answers}
     return Path(
         cookiecutter(
             str(template), no_input=True, extra_context=answers, output_dir=str(output), config_file=str(settings)

@@ -6,7 +6,7 @@ import sys
 import tomllib
 
 import pytest
-from baking import DISTRIBUTIONS, TEMPLATE, bake, command, hook
+from baking import DISTRIBUTIONS, TABLES, TEMPLATE, bake, command, hook
 
 pre = hook("pre_gen_project")
 
@@ -245,6 +245,8 @@ def test_the_names_of_everything_that_a_project_uses_are_taken(baked):
         *project["dependency-groups"]["dev"],
     ]
     for name in {pre.re.match(r"[\w.-]+", text)[0].lower() for text in texts}:
-        assert problems(project_slug=name), f"{name} would stand in front of the package of that name"
+        answers = {"project_slug": name, "_tasks": TABLES["_tasks"]}
+        assert problems(**answers), f"{name} would stand in front of the package of that name"
     for name in DISTRIBUTIONS:
-        assert problems(package_name=name.lower()), f"{name} would be hidden by the package of that name"
+        answers = {"package_name": name.lower(), "_tasks": TABLES["_tasks"]}
+        assert problems(**answers), f"{name} would be hidden by the package of that name"

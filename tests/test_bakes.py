@@ -32,7 +32,10 @@ def about_of(project):
 def expected_files(framework, tasks):
     """Which files of the template a project holds, each decided by the folders that it lies in."""
     other = {"both": (), "lightning": ("nnx",), "nnx": ("lightning", "torch")}[framework]
-    families = {"layers"} | {family for task in tasks for family in TABLES["_tasks"][task]["models"]}
+    tasks = TASKS if tasks == "all" else [tasks]
+    every, families = (
+        {"layers"} | {family for task in some for family in TABLES["_tasks"][task]["models"]} for some in (TASKS, tasks)
+    )
     files = {"LICENSE"}
     for path in files_of(PROJECT, template=True):
         folders, name = path.split("/")[:-1], path.split("/")[-1]
@@ -46,9 +49,13 @@ def expected_files(framework, tasks):
         if folders[:1] == ["src"] and folders[2:3] == ["twins"]:
             wanted &= framework == "both"
         if folders[:1] == ["tests"]:
-            subject = stem.split("_")[1:2]
-            wanted &= subject not in [[name] for name in other if name in FRAMEWORKS]
-            wanted &= subject != ["twins"] or framework == "both"
+            subject, rest = stem.partition("_")[2], {*TASKS, *every} - {*tasks, *families}
+            wanted &= subject.split("_")[0] not in [name for name in other if name in FRAMEWORKS]
+            wanted &= not (subject.startswith("twins") or stem == "parity") or framework == "both"
+            wanted &= not any(f"_{name}_" in f"_{subject}_" for name in rest)
+            wanted &= folders != ["tests", "small"] or name in [f"{task}.yaml" for task in tasks]
+        if folders[:1] == ["configs"] and len(folders) > 1:
+            wanted &= folders[1] in ["accelerator", *tasks]
         if folders[:2] == ["configs", "accelerator"] and name.startswith("tpu"):
             wanted &= framework != "lightning"
         if wanted:
@@ -58,7 +65,7 @@ def expected_files(framework, tasks):
 
 @pytest.mark.parametrize("answers", CHOICES, ids=named)
 def test_a_project_holds_exactly_its_files(baked, answers):
-    assert set(files_of(baked(**answers))) == expected_files(answers["framework"], TASKS)
+    assert set(files_of(baked(**answers))) == expected_files(answers["framework"], answers["tasks"])
 
 
 @pytest.mark.parametrize("framework", EACH_FRAMEWORK)
@@ -267,8 +274,20 @@ def test_a_new_task_is_its_files_and_one_row(tmp_path):
         for requirement in ("scikit-learn>=1.5", "statsmodels>=0.14")
     )
     rows = {
-        "forecasting": {"summary": "forecasts", "models": ["mlp", "lstm"], "dependencies": [series]},
-        "ranking": {"summary": "ranks", "models": ["lstm"], "dependencies": [digits]},
+        "forecasting": {
+            "summary": "forecasts",
+            "example": "forecasting",
+            "predict": "new.csv",
+            "models": ["mlp", "lstm"],
+            "dependencies": [series],
+        },
+        "ranking": {
+            "summary": "ranks",
+            "example": "ranking",
+            "predict": "new.csv",
+            "models": ["lstm"],
+            "dependencies": [digits],
+        },
     }
     tables = {**TABLES, "_tasks": {**TABLES["_tasks"], **rows}}
     (template / "cookiecutter.json").write_text(json.dumps(tables), encoding="utf-8")

@@ -36,12 +36,17 @@ FILES = [
     "tests/test_nnx_resume.py",
     "tests/test_twins.py",
     "tests/test_twins_bridge.py",
+    "tests/parity.py",
     "tests/test_imagery.py",
+    "tests/test_old_imagery.py",
+    "tests/small/imagery.yaml",
     *(f"src/p/tasks/{task}/{name}" for task in ROWS for name in ("__init__.py", "data.py", "lightning.py", "nnx.py")),
     *(f"src/p/tasks/{task}/README.md" for task in ROWS),
     *(f"configs/{task}/default.yaml" for task in ROWS),
     *(f"tests/test_{task}.py" for task in ROWS),
     *(f"tests/test_{task}_data.py" for task in ROWS),
+    *(f"tests/test_{kind}_{task}.py" for kind in ("lightning", "twins", "metrics") for task in ROWS),
+    *(f"tests/small/{task}.yaml" for task in ROWS),
     *(f"src/p/models/{model}/{name}.py" for model in ("mlp", "convnet", "transformer") for name in ("torch", "nnx")),
     "src/p/models/layers/torch.py",
     "src/p/models/layers/nnx.py",
@@ -73,6 +78,8 @@ def expected(framework, tasks):
         "src/p/models/__init__.py",
         "tests/test_cli.py",
         "tests/test_imagery.py",
+        "tests/test_old_imagery.py",
+        "tests/small/imagery.yaml",
     }
     families.add("layers")
     tested = "transformer" in families
@@ -84,6 +91,7 @@ def expected(framework, tasks):
         files |= {"src/p/trainers/lightning/__init__.py", "src/p/trainers/lightning/deep/module.py"}
         files |= {"tests/test_lightning.py", "tests/test_lightning_resume.py"}
         files |= {f"src/p/tasks/{task}/lightning.py" for task in tasks}
+        files |= {f"tests/test_lightning_{task}.py" for task in tasks}
         files |= {f"src/p/models/{family}/torch.py" for family in families}
     if nnx:
         files |= {"src/p/trainers/nnx/__init__.py", "tests/test_nnx.py", "tests/test_nnx_resume.py"}
@@ -91,10 +99,12 @@ def expected(framework, tasks):
         files |= {f"src/p/models/{family}/nnx.py" for family in families}
         files |= {"configs/accelerator/tpu.yaml"}
     if lightning and nnx:
-        files |= {"src/p/twins/bridge.py", "tests/test_twins.py", "tests/test_twins_bridge.py"}
+        files |= {"src/p/twins/bridge.py", "tests/parity.py", "tests/test_twins.py", "tests/test_twins_bridge.py"}
+        files |= {f"tests/test_twins_{task}.py" for task in tasks}
     for task in tasks:
         files |= {f"src/p/tasks/{task}/{name}" for name in ("__init__.py", "data.py", "README.md")}
         files |= {f"configs/{task}/default.yaml", f"tests/test_{task}.py", f"tests/test_{task}_data.py"}
+        files |= {f"tests/test_metrics_{task}.py", f"tests/small/{task}.yaml"}
     return files
 
 
@@ -114,10 +124,22 @@ def test_a_persons_own_tasks_models_and_tests_stay():
         "src/p/models/mine/net.py",
         "configs/mine/default.yaml",
         "tests/test_mine.py",
+        "tests/test_metrics_mine.py",
+        "tests/small/mine.yaml",
         "src/p/lightning.py",
         "notes/tasks/text/nnx.py",
     ]
     assert list(post.kept(answers("nnx", "image"), own)) == own
+
+
+@pytest.mark.parametrize("path", ["tests/test_image_pairs_data.py", "tests/test_twins_image_pairs.py"])
+def test_a_test_belongs_to_the_task_with_the_longest_name_that_fits(path):
+    assert post.task_of_test(path, ["image", "pairs", "image_pairs", "data"]) == "image_pairs"
+
+
+@pytest.mark.parametrize("path", ["tests/small/image_pairs.yaml", "tests/test_imagepairs.py", "src/test_image.py"])
+def test_a_file_that_only_resembles_a_tasks_belongs_to_none(path):
+    assert post.task_of_test(path, ["image", "pairs"]) is None
 
 
 @pytest.mark.parametrize("license", TABLES["license"])
@@ -247,6 +269,12 @@ def test_every_task_and_model_folder_of_the_template_has_its_row_and_every_row_i
     assert {path.name for path in (PROJECT / "configs").iterdir() if path.is_dir()} >= set(TASKS)
 
 
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_brings_its_tests_its_proof_and_its_options_for_tests(task):
+    files = [f"test_{task}.py", f"test_twins_{task}.py", f"small/{task}.yaml"]
+    assert [file for file in files if not (PROJECT / "tests" / file).is_file()] == []
+
+
 def test_every_pattern_in_the_tables_names_a_file_of_the_template():
     paths = files_of(PROJECT, template=True)
     tables = [row["files"] for row in TABLES["_frameworks"].values()] + [TABLES["_both"]]
@@ -262,5 +290,5 @@ def test_every_pattern_in_the_tables_names_a_file_of_the_template():
 def test_the_tables_are_plain_data():
     assert json.loads(json.dumps(TABLES)) == TABLES
     for row in TABLES["_tasks"].values():
-        assert set(row) == {"summary", "models", "dependencies"}
+        assert set(row) == {"summary", "example", "predict", "models", "dependencies"}
         assert all(set(need) == {"requirement", "imports", "reason"} for need in row["dependencies"])

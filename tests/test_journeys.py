@@ -9,7 +9,7 @@ import sys
 import sysconfig
 
 import pytest
-from baking import PROJECT, TEMPLATE, bake, command, files_of
+from baking import PROJECT, TABLES, TEMPLATE, bake, command, files_of
 
 README = (TEMPLATE / "README.md").read_text(encoding="utf-8")
 
@@ -91,7 +91,7 @@ def test_cruft_creates_a_project_that_is_up_to_date(tmp_path):
         *("cruft", "create", template, "--no-input", "--extra-context", answers), cwd=tmp_path, **environment
     )
     assert result.returncode == 0, result.stdout + result.stderr
-    plain = bake(tmp_path, project_name="Crafted", framework="nnx")
+    plain = bake(tmp_path, project_name="Crafted", framework="nnx", tasks=TABLES["tasks"])
     assert files_of(tmp_path / "crafted") == sorted([*files_of(plain), ".cruft.json"])
     result = command("cruft", "check", cwd=tmp_path / "crafted", **environment)
     assert result.returncode == 0, result.stdout + result.stderr

@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from baking import FRAMEWORKS, TABLES, bake, command
+from baking import FRAMEWORKS, TABLES, TASKS, bake, command
 
 # Python runs a `sitecustomize` at every start, so this holds for what the tests start, too. To look for such a package
 # finds nothing, and to import it fails as it does where it was never installed.
@@ -54,3 +54,9 @@ def test_a_project_with_both_frameworks_passes_its_own_tests(tmp_path):
 def test_a_project_with_one_framework_passes_its_own_tests_without_the_other(tmp_path, framework):
     [other] = set(FRAMEWORKS) - {framework}
     run_tests_of(bake(tmp_path, framework=framework, tasks="all"), without(other, tmp_path / "hide"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", TASKS)
+def test_a_project_with_one_task_passes_its_own_tests(tmp_path, task):
+    run_tests_of(bake(tmp_path, framework="both", tasks=task), processes=2)

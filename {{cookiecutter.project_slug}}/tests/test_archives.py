@@ -3,12 +3,13 @@
 import hashlib
 import io
 import tarfile
+import zipfile
 
 import numpy as np
 import pytest
 
 from {{cookiecutter.package_name}}.data import files
-from {{cookiecutter.package_name}}.data.files import Remote, locate_unpacked, say_once, unpack
+from {{cookiecutter.package_name}}.data.files import Remote, convert_once, locate_unpacked, say_once, unpack
 from {{cookiecutter.package_name}}.errors import InputError
 
 
@@ -103,3 +104,82 @@ def test_a_line_is_said_once_for_each_topic(monkeypatch, capsys):
     for topic, line in (("a", "one"), ("a", "two"), ("b", "three")):
         say_once(topic, line)
     assert capsys.readouterr().err == "one\nthree\n"
+
+
+def zipped(path, members):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+def test_a_zip_archive_is_unpacked_in_its_folder(tmp_path):
+    unpack(zipped(tmp_path / "a.zip", MEMBERS), tmp_path)
+    assert all((tmp_path / name).read_bytes() == content for name, content in MEMBERS.items())
+
+
+def test_a_zip_archive_does_not_leave_its_folder(tmp_path):
+    (tmp_path / "in").mkdir()
+    unpack(zipped(tmp_path / "in" / "a.zip", {"../b.bin": b"b"}), tmp_path / "in")
+    assert left_in(tmp_path) == ["in", "in/a.zip", "in/b.bin"]
+
+
+@pytest.mark.parametrize("content", [b"", b"abc", None])
+def test_a_damaged_zip_archive_is_one_line_and_leaves_nothing(tmp_path, content):
+    path = zipped(tmp_path / "a.zip", MEMBERS)
+    damaged = bytearray(path.read_bytes())
+    damaged[100] ^= 255  # of the first member, whose checksum is then another one
+    path.write_bytes(damaged if content is None else content)
+    assert "a.zip is no whole zip archive" in not_unpacked(path, tmp_path)
+    assert left_in(tmp_path) == ["a.zip"]
+
+
+# Converted data.
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "source.txt"
+    path.write_text("abc")
+    return path
+
+
+def upper(source, calls):
+    def convert(folder):
+        calls.append(1)
+        (folder / "upper.txt").write_text(source.read_text().upper())
+
+    return convert
+
+
+def test_data_are_converted_once(tmp_path, source):
+    calls = []
+    first, second = (convert_once(tmp_path, [source], "a", upper(source, calls)) for _ in range(2))
+    assert first == second and calls == [1]
+    assert (first / "upper.txt").read_text() == "ABC"
+
+
+def test_data_are_converted_again_where_they_or_the_settings_are_others(tmp_path, source):
+    calls = []
+    first = convert_once(tmp_path, [source], "a", upper(source, calls))
+    second = convert_once(tmp_path, [source], "b", upper(source, calls))
+    source.write_text("other")
+    third = convert_once(tmp_path, [source], "b", upper(source, calls))
+    assert len({first, second, third}) == len(calls) == 3
+    assert (third / "upper.txt").read_text() == "OTHER"
+
+
+def test_a_conversion_that_breaks_off_leaves_nothing(tmp_path, source):
+    def convert(folder):
+        (folder / "half.txt").write_text("")
+        raise InputError("a fault in the source")
+
+    with pytest.raises(InputError, match="a fault in the source"):
+        convert_once(tmp_path / "cache", [source], "a", convert)
+    assert left_in(tmp_path / "cache") == []
+
+
+def test_a_folder_that_cannot_hold_converted_data_is_one_line(tmp_path, source):
+    with pytest.raises(InputError, match="source.txt cannot hold converted data .* --data.cache") as caught:
+        convert_once(source, [source], "a", upper(source, []))
+    assert "\n" not in str(caught.value)

@@ -25,7 +25,7 @@ TASK = tasks.find("image_classification")
 
 def load(preset, *options):
     """The dataset of a preset."""
-    return TASK.load(load_config(f"image_classification/{preset}", list(options)).data)
+    return TASK.load(load_config(f"image_classification/{preset}", list(options)), None)
 
 
 def everything(source):
@@ -429,7 +429,7 @@ ARRAY = np.random.default_rng(0).integers(0, 256, (5, 12, 12, 3)).astype(np.uint
 
 @pytest.mark.parametrize("given", [ARRAY, ARRAY[:1], ARRAY[0]])
 def test_an_array_of_images_is_taken_as_it_is(given):
-    assert np.array_equal(everything(TASK.inputs(given, SPEC))["image"], given.reshape(-1, 12, 12, 3))
+    assert np.array_equal(everything(TASK.inputs(given, SPEC).source)["image"], given.reshape(-1, 12, 12, 3))
 
 
 @pytest.mark.parametrize(
@@ -449,7 +449,9 @@ def test_files_are_seen_as_in_evaluation(photos):
     found = load("folder", f"--data.path={photos}", *SMALL)
     paths = sorted((photos / "val" / "cat").iterdir())
     for given, count in ((paths, 4), ([str(path) for path in paths], 4), (paths[0], 1), (str(paths[0]), 1)):
-        seen = everything(TASK.inputs(given, found.spec))["image"]
+        source, names = TASK.inputs(given, found.spec)
+        seen = everything(source)["image"]
+        assert names == [str(path) for path in paths[:count]]
         assert np.array_equal(seen, found.val[np.arange(count)]["image"])
 
 

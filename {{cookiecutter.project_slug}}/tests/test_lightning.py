@@ -1,34 +1,42 @@
 """What a Lightning user expects of this half."""
 
+import dataclasses
 import os
 import signal
 import sys
 
+import numpy as np
 import pytest
 import torch
+from conftest import MODE, MONITOR, SMALL, TASK, First, load_data, make_engine, steps
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers.logger import DummyLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from {{cookiecutter.package_name}} import task as tasks
 from {{cookiecutter.package_name}} import trainers
 from {{cookiecutter.package_name}}.data.batches import TrainBatches
 from {{cookiecutter.package_name}}.errors import Stopped
 from {{cookiecutter.package_name}}.run import read_record, read_result
 from {{cookiecutter.package_name}}.trainers import session, workflow
 from {{cookiecutter.package_name}}.trainers.lightning import trainer as trainer_module
-from {{cookiecutter.package_name}}.trainers.lightning.data import DataModule
+from {{cookiecutter.package_name}}.trainers.lightning.data import DataModule, tensors
 from {{cookiecutter.package_name}}.trainers.lightning.logger import EventLogger
 from {{cookiecutter.package_name}}.trainers.lightning.module import LossScale, Module, create_optimizer, seed_of
-from {{cookiecutter.package_name}}.trainers.lightning.trainer import Engine, make_trainer
+from {{cookiecutter.package_name}}.trainers.lightning.trainer import make_trainer
 from {{cookiecutter.package_name}}.trainers.schedule import LOSS_SCALE, LOSS_SCALE_STEPS, Plan
 
-SMALL = ("--framework=lightning", "--model.name=mlp", "--model.hidden=16", "--data.batch_size=128", "--accelerator=cpu")
+TEST_MONITOR = MONITOR.replace("val/", "test/")
 
 
 def config(*options):
-    return trainers.load_config("image_classification", [*SMALL, *options])
+    return trainers.load_config(TASK, ["--framework=lightning", *SMALL, *options])
+
+
+def new_module(*options):
+    """A module with its initial weights."""
+    settings = config(*options)
+    return make_engine(settings, load_data(settings).spec).module()
 
 
 def last_checkpoint(folder):
@@ -37,7 +45,7 @@ def last_checkpoint(folder):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    return workflow.train(config("--trainer.epochs=2", f"--run_dir={tmp_path_factory.mktemp('runs')}"))
+    return workflow.train(config(*steps(2), f"--run_dir={tmp_path_factory.mktemp('runs')}"))
 
 
 def test_a_checkpoint_holds_plain_data_only(trained):
@@ -52,7 +60,7 @@ def test_a_module_loads_from_a_checkpoint_alone(trained):
 
 
 def test_an_interrupted_run_ends_with_the_same_bits(project, monkeypatch):
-    options = ("--trainer.epochs=2", "--trainer.checkpoint_every=3", "--model.dropout=0.3", "--data.shift=1")
+    options = (*steps(10), "--trainer.checkpoint_every=3")
     whole = last_checkpoint(workflow.train(config(*options, "--name=whole")))
     advance = session.Progress.advance
 
@@ -85,11 +93,11 @@ class Foreign(Callback):
 
 def fit(settings, **overrides):
     """Trains without a run: what a person does in a notebook."""
-    task = tasks.find(settings.task)
-    data = task.load(settings.data)
+    data = load_data(settings)
+    data = dataclasses.replace(data, val=First(data.val, 2))
     batches = TrainBatches(data, settings.data.batch_size, settings.seed)
     plan = Plan.of(settings, batches.steps_per_epoch)
-    module = Engine(settings, task, data.spec).module(plan)
+    module = make_engine(settings, data.spec).module(plan)
     trainer = make_trainer(settings, limit_train_batches=5, max_epochs=1, **overrides)
     trainer.fit(module, datamodule=DataModule(data, batches, plan))
     return trainer
@@ -112,34 +120,34 @@ def test_the_trainer_takes_foreign_callbacks_and_loggers():
     trainer = fit(config(), callbacks=[callback], logger=logger, log_every_n_steps=1)
     assert callback.steps == 5
     assert "foreign/steps" in logger.logged
-    assert "val/accuracy" in trainer.callback_metrics
+    assert MONITOR in trainer.callback_metrics
 
 
 def test_callbacks_and_loggers_of_ones_own_are_in_every_run(project, monkeypatch):
     callback, logger = Foreign(), Recorder()
     monkeypatch.setattr(trainer_module, "CALLBACKS", [callback])
     monkeypatch.setattr(trainer_module, "LOGGERS", [logger])
-    folder = workflow.train(config("--trainer.max_steps=60", "--trainer.epochs=0"))
-    assert callback.steps == 60
-    assert {"foreign/steps", "train/loss", "val/accuracy", "test/accuracy"} <= logger.logged.keys()
-    assert logger.steps["train/loss"] == logger.steps["val/accuracy"] == 60
+    folder = workflow.train(config(*steps(5)))
+    assert callback.steps == 5
+    assert {"foreign/steps", "train/loss", MONITOR, TEST_MONITOR} <= logger.logged.keys()
+    assert logger.steps["train/loss"] == logger.steps[MONITOR] == 5
     assert "foreign/steps" in (folder / "metrics.jsonl").read_text()
 
 
 def test_a_checkpoint_callback_of_ones_own_writes_beside_the_runs(project, monkeypatch):
     callback = ModelCheckpoint("mine", monitor="val/loss", save_on_train_epoch_end=False)
     monkeypatch.setattr(trainer_module, "CALLBACKS", [callback])
-    workflow.train(config("--trainer.max_steps=10", "--trainer.epochs=0"))
+    workflow.train(config(*steps(2)))
     assert list(project.glob("mine/*.ckpt"))
 
 
 def test_a_callback_may_end_a_run_which_is_then_tested(project, monkeypatch):
-    stopper = EarlyStopping("val/loss", patience=0, mode="max", check_on_train_epoch_end=False)
+    reached = {"max": -1e9, "min": 1e9}[MODE]
+    stopper = EarlyStopping(MONITOR, mode=MODE, stopping_threshold=reached, check_on_train_epoch_end=False)
     monkeypatch.setattr(trainer_module, "CALLBACKS", [stopper])
-    options = ("--trainer.max_steps=60", "--trainer.epochs=0", "--trainer.val_every=4", "--trainer.checkpoint_every=60")
-    result = read_result(workflow.train(config(*options)))
-    assert result["steps"] == 8
-    assert result["checkpoints"]["last"].startswith("00000008") and "test/loss" in result["metrics"]
+    result = read_result(workflow.train(config(*steps(60), "--trainer.val_every=4", "--trainer.checkpoint_every=60")))
+    assert result["steps"] == 4
+    assert result["checkpoints"]["last"].startswith("00000004") and TEST_MONITOR in result["metrics"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send")
@@ -150,8 +158,8 @@ def test_a_signal_after_the_look_for_signals_waits_for_the_next_step(project, mo
 
     monkeypatch.setattr(Module, "on_train_batch_end", kill)  # called after every callback
     with pytest.raises(Stopped, match="step 4 is saved"):
-        workflow.train(config("--trainer.max_steps=60", "--trainer.epochs=0", "--name=one"))
-    assert read_record(project / "runs/image_classification/default/lightning/one").step == 4
+        workflow.train(config(*steps(60), "--name=one"))
+    assert read_record(project / "runs" / TASK / "default/lightning/one").step == 4
 
 
 def test_out_of_patience_a_run_ends_as_lightning_ends_it(project, monkeypatch):
@@ -166,7 +174,7 @@ def test_out_of_patience_a_run_ends_as_lightning_ends_it(project, monkeypatch):
 
     callback = Ends()
     monkeypatch.setattr(trainer_module, "CALLBACKS", [callback])
-    still = ("--optimizer.learning_rate=1e-30", "--trainer.patience=1", "--trainer.val_every=2")
+    still = (*steps(60), "--optimizer.learning_rate=1e-30", "--trainer.patience=1", "--trainer.val_every=2")
     assert read_result(workflow.train(config(*still)))["steps"] == 4
     assert callback.called == ("end",)
 
@@ -186,7 +194,7 @@ def test_training_and_loading_leave_the_callers_generator_alone(project):
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
-    Engine(config(), tasks.find("image_classification"), spec()).module()
+    new_module()
     assert torch.equal(torch.rand(1), expected)
 
 
@@ -202,13 +210,15 @@ def test_the_event_writer_is_a_logger_for_any_trainer(project):
 
 
 def test_a_module_of_a_checkpoint_predicts_with_the_average(project):
-    folder = workflow.train(config("--trainer.epochs=1", "--optimizer.ema_decay=0.9"))
-    module = Module.load_from_checkpoint(folder / "checkpoints" / read_record(folder).last, weights_only=True)
-    images = torch.randint(0, 256, (3, 8, 8, 1), dtype=torch.uint8)
+    settings = config(*steps(5), "--optimizer.ema_decay=0.9")
+    folder = workflow.train(settings)
+    module = Module.load_from_checkpoint(folder / "checkpoints" / read_record(folder).last, weights_only=True).eval()
+    batch = tensors(load_data(settings).test[np.arange(3)])
     with torch.no_grad():
-        logits = module.eval()({"image": images})["logits"]
-        averaged, raw = (net(images / 127.5 - 1.0) for net in (module.ema, module.net))
-    assert torch.equal(logits, averaged) and not torch.equal(logits, raw)
+        found = module(batch)
+        averaged, raw = (module.twin.predict_step(net, batch) for net in (module.ema, module.net))
+    assert all(torch.equal(found[name], averaged[name]) for name in found)
+    assert not all(torch.equal(found[name], raw[name]) for name in found)
 
 
 def test_an_update_that_overflows_is_left_out_and_halves_the_loss_scale():
@@ -239,7 +249,7 @@ def test_the_loss_scale_doubles_after_many_good_updates():
 
 
 def test_several_steps_in_one_call_are_the_same_steps(project):
-    options = ("--trainer.epochs=2", "--trainer.log_every=4", "--trainer.val_every=6", "--model.dropout=0.3")
+    options = (*steps(20), "--trainer.log_every=4", "--trainer.val_every=6")
     one_by_one = last_checkpoint(workflow.train(config(*options, "--name=one")))
     together = last_checkpoint(workflow.train(config(*options, "--name=three", "--lightning.steps_per_call=3")))
     assert one_by_one["step"] == together["step"] == 20
@@ -254,8 +264,4 @@ def test_dropout_draws_anew_in_each_step():
 @pytest.mark.filterwarnings("ignore")
 def test_a_compiled_model_keeps_the_names_of_its_parameters(project):
     folder = workflow.train(config("--debug=fast", "--lightning.compile=true"))
-    assert set(last_checkpoint(folder)["state_dict"]) == set(Engine(config(), None, spec()).module().state_dict())
-
-
-def spec():
-    return tasks.find("image_classification").load(config().data).spec
+    assert set(last_checkpoint(folder)["state_dict"]) == set(new_module().state_dict())

@@ -1,29 +1,27 @@
 """What a JAX user expects of this half."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
+from conftest import SMALL, TASK, First, load_data, make_engine, steps, values_of
 
-from {{cookiecutter.package_name}} import load, trainers
-from {{cookiecutter.package_name}} import task as tasks
+from {{cookiecutter.package_name}} import trainers
 from {{cookiecutter.package_name}}.data.batches import TrainBatches
 from {{cookiecutter.package_name}}.run import read_record
 from {{cookiecutter.package_name}}.trainers import session, workflow
-from {{cookiecutter.package_name}}.trainers.nnx.loop import Engine
 from {{cookiecutter.package_name}}.trainers.nnx.train_state import LossScale
 from {{cookiecutter.package_name}}.trainers.schedule import LOSS_SCALE_STEPS
 
-SMALL = ("--framework=nnx", "--model.name=mlp", "--model.hidden=16", "--data.batch_size=128", "--accelerator=cpu")
-
 
 def config(*options):
-    return trainers.load_config("image_classification", [*SMALL, *options])
+    return trainers.load_config(TASK, ["--framework=nnx", *SMALL, *options])
 
 
 def engine(settings):
-    task = tasks.find(settings.task)
-    data = task.load(settings.data)
-    return Engine(settings, task, data.spec), TrainBatches(data, settings.data.batch_size, settings.seed)
+    data = load_data(settings)
+    return make_engine(settings, data.spec), TrainBatches(data, settings.data.batch_size, settings.seed)
 
 
 def last_state(settings, folder):
@@ -41,7 +39,7 @@ def run_steps(settings, dispatches, steps_per_dispatch):
 
 
 def test_the_step_is_compiled_once():
-    ways = ("--model.dropout=0.3", "--data.shift=1", "--optimizer.ema_decay=0.9", "--accelerator.precision=float16")
+    ways = ("--optimizer.ema_decay=0.9", "--accelerator.precision=float16")
     train_step, _, _ = run_steps(config(*ways), 5, 1)
     assert train_step._cache_size() == 1
 
@@ -55,7 +53,7 @@ def test_the_state_is_donated():
 
 
 def test_several_steps_in_one_dispatch_are_the_same_steps():
-    settings = config("--model.dropout=0.3", "--accelerator.precision=float64", "--trainer.accumulate=2")
+    settings = config("--accelerator.precision=float64", "--trainer.accumulate=2")
     _, one_by_one, logs = run_steps(settings, 6, 1)
     _, together, logs_together = run_steps(settings, 2, 3)
     for a, b in zip(jax.tree.leaves(one_by_one.params), jax.tree.leaves(together.params), strict=True):
@@ -65,16 +63,15 @@ def test_several_steps_in_one_dispatch_are_the_same_steps():
 
 
 def test_a_dispatch_crosses_no_event(project):
-    options = ("--nnx.steps_per_call=4", "--trainer.max_steps=22", "--trainer.log_every=5", "--trainer.val_every=7")
-    folder = workflow.train(config(*options, "--trainer.epochs=0"))
-    rows = [line for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    logged = [row for row in rows if "train/loss" in row]
-    assert [int(row.split(",")[0].split(":")[1]) for row in logged] == [5, 10, 15, 20, 22]
+    options = ("--nnx.steps_per_call=4", "--trainer.log_every=5", "--trainer.val_every=7")
+    folder = workflow.train(config(*steps(22), *options))
+    assert list(values_of(folder, "train/loss")) == [5, 10, 15, 20, 22]
+    assert list(values_of(folder, "val/loss")) == [7, 14, 21, 22]
 
 
 @pytest.mark.slow
 def test_an_interrupted_run_ends_with_the_same_bits(project, monkeypatch):
-    options = ("--trainer.epochs=2", "--trainer.checkpoint_every=3", "--model.dropout=0.3", "--data.shift=1")
+    options = (*steps(20), "--trainer.checkpoint_every=3")
     settings = config(*options, "--name=whole")
     whole = last_state(settings, workflow.train(settings))
     advance = session.Progress.advance
@@ -100,13 +97,15 @@ def test_engines_of_different_precision_live_side_by_side():
 
 
 def test_predictions_keep_their_precision_beside_other_runs(project):
-    images = np.zeros((1, 8, 8, 1), np.uint8)
-    predictors = {}
+    runs = {}
     for name in ("float64", "float32"):
-        run = workflow.train(config("--debug=fast", f"--accelerator.precision={name}", f"--name={name}"))
-        predictors[name] = load(run)
+        settings = config("--debug=fast", f"--accelerator.precision={name}", f"--name={name}")
+        folder = workflow.train(settings)
+        checkpoint = folder / "checkpoints" / read_record(folder).last
+        runs[name] = functools.partial(engine(settings)[0].predict, checkpoint, First(load_data(settings).test, 1))
     for name in ("float64", "float32", "float64"):
-        assert predictors[name].outputs(images)["logits"].dtype == name
+        found = {value.dtype for value in runs[name]().values() if np.issubdtype(value.dtype, np.floating)}
+        assert found == {np.dtype(name)}
 
 
 def test_an_update_that_overflows_is_left_out_and_halves_the_loss_scale():

@@ -8,7 +8,7 @@ import pytest
 
 from {{cookiecutter.package_name}}.config import OptimizerConfig
 from {{cookiecutter.package_name}}.errors import InputError
-from {{cookiecutter.package_name}}.trainers import check, load_config
+from {{cookiecutter.package_name}}.trainers import check, frameworks, load_config
 from {{cookiecutter.package_name}}.trainers.schedule import Plan, learning_rate, schedule_steps
 
 EVENTS = Plan(total_steps=50, steps_per_epoch=9, val_every=7, log_every=4, checkpoint_every=10)
@@ -49,6 +49,18 @@ def test_cosine_falls_along_half_a_cosine():
 @pytest.mark.parametrize("schedule", ["cosine", "linear"])
 def test_after_the_end_of_its_schedule_the_rate_is_zero(schedule):
     assert rates(schedule, 15, warmup=2, end=10)[10:] == pytest.approx([0.0] * 5)
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_a_schedule_may_end_above_zero(schedule):
+    optimizer = OptimizerConfig(schedule=schedule, learning_rate=1.0, min_learning_rate=0.1)
+    assert [learning_rate(step, optimizer, 100) for step in (0, 50, 100, 150)] == pytest.approx([1.0, 0.55, 0.1, 0.1])
+
+
+def test_a_schedule_that_ends_above_its_peak_is_refused():
+    with pytest.raises(InputError, match="optimizer.min_learning_rate = 0.5 is above the peak"):
+        options = {"framework": list(frameworks())[0], "optimizer.learning_rate": 0.1}
+        check(load_config("", {**options, "optimizer.min_learning_rate": 0.5}))
 
 
 def test_inverse_sqrt_falls_with_the_root_of_the_step():

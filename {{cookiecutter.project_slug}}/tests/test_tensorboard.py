@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import urllib.request
@@ -135,6 +136,18 @@ def test_no_run_says_which_columns_all_runs_have(writer, tmp_path):
     writer.hparams({"seed": 3}, "task/preset/x/001")
     writer.close()
     assert "_hparams_/experiment" not in read(tmp_path).Tags()["tensors"]
+
+
+def test_vectors_are_written_for_the_projector(writer, tmp_path):
+    writer.embedding("items/embedding", np.eye(3), ["title", "kind"], [["A\tB", "x"], ["C", "y"], ["é", "z"]])
+    writer.embedding("users/embedding", np.eye(2), ["id"], [["1"], ["2"]])
+    config = (tmp_path / "projector_config.pbtxt").read_text()
+    assert re.findall(r'tensor_name: "(.*)"', config) == ["items/embedding", "users/embedding"]
+    vectors, labels = (re.findall(rf'{kind}_path: "(.*)"', config) for kind in ("tensor", "metadata"))
+    assert np.array_equal(np.loadtxt(tmp_path / vectors[0], delimiter="\t"), np.eye(3))
+    first, second = ((tmp_path / path).read_text(encoding="utf-8") for path in labels)
+    assert first == "title\tkind\nA B\tx\nC\ty\né\tz\n"
+    assert second == "1\n2\n"  # a single column has no header
 
 
 def test_the_end_of_a_run_comes_back(writer, tmp_path):

@@ -4,7 +4,6 @@ Each goes through both trainers: the same losses in float64, one compile, exact 
 """
 
 import dataclasses
-import json
 import types
 
 import flax.struct
@@ -15,6 +14,7 @@ import optax
 import pytest
 import torch
 from clu import metrics
+from conftest import history
 from flax import nnx
 from safetensors.numpy import save_file
 from torch import nn
@@ -43,7 +43,7 @@ def create_metrics(spec):
 # Two losses: a discriminator tells data from what a generator makes of noise; each loss moves its own part.
 
 
-def load_points(config):
+def load_points(config, spec):
     rng = np.random.default_rng(0)
     points = Arrays(point=rng.normal(2.0, 1.0, (96, 2)).astype(np.float32))
     few = Arrays(point=points.arrays["point"][:20])
@@ -115,7 +115,7 @@ GAN = types.SimpleNamespace(
 # Ragged weights: the next token is predicted, and an example counts as often as it has tokens.
 
 
-def load_sentences(config):
+def load_sentences(config, spec):
     rng = np.random.default_rng(1)
     tokens = rng.integers(0, VOCABULARY, (96, LENGTH)).astype(np.int32)
     lengths = rng.integers(1, LENGTH + 1, 96)
@@ -201,7 +201,7 @@ def made_up(request, monkeypatch):
         mode="min",
         load=definition.load,
         inputs=lambda *_: None,
-        describe=lambda *_: [],
+        describe=lambda *_, **options: [],
         examples=lambda *_: {},
         charts=lambda *_: {},
         overfit=tasks.Overfit(10, 1.0),
@@ -232,12 +232,6 @@ def config(made_up, framework, name, **trainer_options):
         "accelerator": {"platform": "cpu", "precision": "float64"},
     }
     return trainers.load_config(saved=values)
-
-
-def history(folder):
-    measured = ("train/steps_per_second", "train/examples_per_second", "train/memory_bytes")
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{tag: value for tag, value in line.items() if tag not in measured} for line in lines]
 
 
 def test_both_trainers_take_the_same_steps(project, made_up):

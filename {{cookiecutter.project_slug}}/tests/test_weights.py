@@ -118,4 +118,4 @@ def test_nothing_is_skipped_without_a_name():
 
 
 def test_a_name_to_skip_that_the_model_lacks_is_told():
-    assert error_of(overlay, GIVEN, FRESH, "head,fc").startswith("--init_skip head: the model has no such weights: fc.")
+    assert error_of(overlay, GIVEN, FRESH, "head,fc").startswith("--init_skip head: the model has no such weights: fc")

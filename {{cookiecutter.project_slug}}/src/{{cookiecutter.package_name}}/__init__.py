@@ -1,7 +1,7 @@
 """Training code; see README.md. What its commands do, in Python:
 
-run = train(load_config("image_classification", {"framework": "...", "trainer.epochs": 5}))
-load(run).predict(["picture.png"])
+run = train(load_config("TASK", {"framework": "...", "trainer.epochs": 5}))
+load(run).predict(INPUTS)
 """
 
 from pathlib import Path

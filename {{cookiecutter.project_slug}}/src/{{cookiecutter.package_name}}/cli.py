@@ -19,8 +19,9 @@ from typing import Any
 
 import yaml
 
+from . import task as tasks
 from . import trainers
-from .config import Config, closest, to_dict
+from .config import Config, closest, options_help, to_dict
 from .errors import Error, InputError
 
 FOLDER_FILE = (
@@ -50,6 +51,8 @@ def main(command: str = "") -> int:
             raise InputError(f"no command {words[0]!r}: {closest(words[0], list(commands))}")
         if {"-h", "--help"} & {*words[1:]} and words[0] != "train":  # whose help shows its config
             print(textwrap.dedent("    " + commands[words[0]].__doc__).rstrip())
+            if words[0] == "predict" and not words[1].startswith("-"):
+                print("\n".join(options_help(_task_of(words[1]).options)))
             return 0
         return commands[words[0]](words[1:])
     except Error as error:
@@ -148,7 +151,9 @@ def evaluate(words: list[str]) -> int:
 
     The run's metrics on its test split; options change its config, as --data.root or --data.batch_size.
     """
-    folder, _, config, taken = _open(words, evaluate.__doc__)
+    folder, inputs, config, taken = _open(words, evaluate.__doc__)
+    if inputs:
+        raise InputError(f"evaluate takes no input {inputs[0]!r}: {_usage(evaluate.__doc__)}")
     from .trainers import workflow
 
     metrics, charts = workflow.evaluate(folder, config, taken["checkpoint"])
@@ -163,18 +168,27 @@ def evaluate(words: list[str]) -> int:
 def predict(words: list[str]) -> int:
     """predict RUN INPUT... [--output FILE] [--checkpoint best|last|STEP] [--KEY VALUE ...]
 
-    What the run's model says of each input, as a table, and with --output as CSV.
+    What the run's model says of each input, as a table, and with --output as CSV. Some tasks have options of their own
+    here: predict RUN --help.
     """
     folder, inputs, config, taken = _open(words, predict.__doc__)
-    if not inputs:
-        raise InputError(f"predict needs inputs: {_usage(predict.__doc__)}")
-    output = taken["output"]
+    output, checkpoint = taken.pop("output"), taken.pop("checkpoint")
     if output and (Path(output).is_dir() or not Path(output).parent.is_dir()):
         raise InputError(f"--output {output}: no file can be written there")
+    streams = tasks.find(config.task).stream is not None
+    if streams and (inputs or output or not taken.get("prompt")):
+        raise InputError(f"{config.task} continues a text, and prints it: predict RUN --prompt TEXT")
+    if not streams and not inputs:
+        raise InputError(f"predict needs inputs: {_usage(predict.__doc__)}")
     from .trainers import workflow
 
-    found = workflow.Predictor(folder, config, taken["checkpoint"]).predict(inputs)
-    rows = [{"input": given, **row} for given, row in zip(inputs, found, strict=True)]
+    predictor = workflow.Predictor(folder, config, checkpoint)
+    if streams:
+        for piece in predictor.stream(**taken):
+            print(piece, end="", flush=True)
+        print()
+        return 0
+    rows = predictor.predict(inputs, **taken)
     if output:
         _write_csv(Path(output), rows)
     cells = [list(rows[0]), *([_cell(value) for value in row.values()] for row in rows)]
@@ -225,6 +239,7 @@ def _open(words: list[str], doc: str) -> tuple[Path, list[str], Config, dict[str
     usage = _usage(doc)
     if not words or words[0].startswith("-"):
         raise InputError(f"usage: {usage}")
+    own = [item.name for item in dataclasses.fields(_task_of(words[0]).options)] if "INPUT" in usage else []
     first = next((i for i, word in enumerate(words) if word.startswith("--")), len(words))
     folder, inputs, options = Path(words[0]), words[1:first], words[first:]
     taken = {"checkpoint": "best", "output": ""}
@@ -232,13 +247,19 @@ def _open(words: list[str], doc: str) -> tuple[Path, list[str], Config, dict[str
     while options:
         word = options.pop(0)
         key, equals, value = word.removeprefix("--").partition("=")
-        if key in taken and f"--{key}" in usage:
+        if key in own or (key in taken and f"--{key}" in usage):
             taken[key] = value if equals else options.pop(0) if options else ""
             if not taken[key]:
                 raise InputError(f"--{key} needs a value: {usage}")
         else:
             rest.append(word)
     return folder, inputs, trainers.load_config("", rest, saved=read_config(folder)), taken
+
+
+def _task_of(folder: str) -> tasks.Task:
+    from .run import read_config
+
+    return tasks.find(read_config(Path(folder))["task"])
 
 
 def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -53,6 +53,10 @@ class ModelConfig:
 
     name: str = option("", "the model")
 
+    def adopt(self, weights: Mapping[str, Any]) -> dict[str, Any]:
+        """A published file's arrays under the names and in the layout that the model has; here as they are."""
+        return dict(weights)
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -72,8 +76,10 @@ class OptimizerConfig:
 
     name: Literal["adamw", "sgd"] = option("adamw", "adamw (weight decay decoupled) or sgd (with momentum)")
     learning_rate: PositiveFloat = option(1e-3, "the peak, after warm-up")
+    min_learning_rate: NonNegativeFloat = option(0.0, "where cosine and linear schedules end")
     weight_decay: NonNegativeFloat = option(0.0, "of kernels and embeddings; biases and norms have none", overfit=0.0)
     momentum: Probability = option(0.9, "sgd: momentum; adamw: beta 1")
+    beta2: Probability = option(0.999, "adamw: beta 2")
     schedule: Literal["constant", "cosine", "linear", "inverse_sqrt"] = option(
         "constant", "after warm-up", overfit="constant"
     )
@@ -135,7 +141,9 @@ class Config:
     resume: str = option(
         "auto", "auto: go on with the newest unfinished run of this config; never; or the PATH of a run to start from"
     )
-    init: str = option("", "PATH of a run or of a safetensors file whose weights to start from, with a fresh optimizer")
+    init: str = option(
+        "", "PATH of a run, a safetensors file or a folder with one, whose weights to start from with a fresh optimizer"
+    )
     init_skip: str = option(
         "", "weights to leave as they are at --init: names or their beginnings, separated by commas"
     )
@@ -183,6 +191,23 @@ def load(
     own = {name: built.pop(name) for name in frameworks}
     config = Config(task=task.name, preset=preset, frameworks=own, **built, **sections[""])
     return _for_overfitting(config) if config.debug == "overfit" else config
+
+
+def read_options(cls: type, given: Mapping[str, Any]) -> Any:
+    """A dataclass of `option`s, with the values given, of a command line or from Python.
+
+    Raises:
+        InputError: for an option that it does not have, or a value of another type.
+    """
+    leaves, layer = _options(cls), _Layer("", dict(given))
+    return cls(**_merge([layer], leaves))
+
+
+def options_help(cls: type) -> list[str]:
+    """A line for each option of a dataclass."""
+    leaves = _options(cls)
+    width = max(map(len, leaves), default=0)
+    return [f"--{name:{width}}  {leaf.help} ({leaf.default!r})" for name, leaf in leaves.items()]
 
 
 def help_text(
@@ -383,6 +408,13 @@ def _leaves(task, layers: Sequence[_Layer], frameworks: Mapping[str, type]) -> d
                 )
                 leaves[key] = leaf
     return leaves
+
+
+def _options(cls: type) -> dict[str, _Leaf]:
+    hints = typing.get_type_hints(cls)
+    return {
+        item.name: _Leaf(hints[item.name], item.default, item.metadata["help"], "") for item in dataclasses.fields(cls)
+    }
 
 
 def _merge(layers: Sequence[_Layer], leaves: Mapping[str, _Leaf]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
     <run_dir>/<task>/<preset>/<framework>/<name>/
         config.yaml        the whole config
         environment.json   versions, git commit, command, devices
-        fitted/            what was learnt from the data before training: its spec
+        fitted/            what was learnt from the data before training: spec.json, and files as tokenizer.json
         checkpoints/       the last and the best; made by the framework
         record.json        which checkpoints stand, and what choosing the best needs to go on
         metrics.jsonl      every scalar, a line an entry;   events.out.tfevents.*   the same for TensorBoard
@@ -27,6 +27,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from filelock import FileLock, Timeout
 
@@ -177,7 +178,7 @@ class Run:
             self._lock = _lock(self.folder)
             (self.folder / "fitted").mkdir(exist_ok=True)
             (self.folder / "checkpoints").mkdir(exist_ok=True)
-            write_json(self.folder / "fitted" / "spec.json", spec)
+            _write_spec(self.folder / "fitted", spec)
             write_json(self.folder / "environment.json", environment(packages, devices))
             _write(
                 self.folder / "config.yaml", yaml.safe_dump(to_dict(self.config), sort_keys=False, allow_unicode=True)
@@ -310,8 +311,28 @@ def read_record(folder: Path) -> Record:
     return Record(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else Record()
 
 
+def is_file(name: str) -> bool:
+    """Whether an entry of a spec is kept as a file of its own: `tokenizer.json`, `means.npy`."""
+    return "." in name
+
+
 def read_spec(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "fitted" / "spec.json").read_text(encoding="utf-8"))
+    """The plain values of `fitted/spec.json` and the files beside it: texts, and .npy as arrays that are mapped."""
+    fitted = folder / "fitted"
+    found = {
+        path.name: np.load(path, mmap_mode="r") if path.suffix == ".npy" else path.read_text(encoding="utf-8")
+        for path in sorted(fitted.iterdir())
+    }
+    return {**json.loads(found.pop("spec.json")), **found}
+
+
+def _write_spec(fitted: Path, spec: Mapping[str, Any]) -> None:
+    for name, value in spec.items():
+        if isinstance(value, np.ndarray):
+            np.save(fitted / name, value, allow_pickle=False)
+        elif is_file(name):
+            _write(fitted / name, value)
+    write_json(fitted / "spec.json", {name: value for name, value in spec.items() if not is_file(name)})
 
 
 def read_result(folder: Path) -> dict[str, Any]:
@@ -320,11 +341,18 @@ def read_result(folder: Path) -> dict[str, Any]:
 
 def check_spec(folder: Path, spec: Mapping[str, Any]) -> None:
     """Raises InputError where the data are not those that the run was trained on."""
-    saved, now = read_spec(folder), json.loads(json.dumps(spec))
-    if wrong := [
-        _changed_to(key, saved.get(key), now.get(key)) for key in saved | now if saved.get(key) != now.get(key)
-    ]:
+    saved, now = read_spec(folder), dict(spec)
+    wrong = [f"{name} is another one" for name in saved | now if is_file(name) and not _same(saved, now, name)]
+    saved, now = ({name: v for name, v in both.items() if not is_file(name)} for both in (saved, now))
+    now = json.loads(json.dumps(now))
+    wrong += [_changed_to(key, saved.get(key), now.get(key)) for key in saved | now if saved.get(key) != now.get(key)]
+    if wrong:
         raise InputError(f"{folder}: the data have changed since this run began: {'; '.join(wrong)}")
+
+
+def _same(a: Mapping[str, Any], b: Mapping[str, Any], name: str) -> bool:
+    """Whether both have the same text or array."""
+    return name in a and name in b and np.array_equal(a[name], b[name])
 
 
 def _changed_to(key: str, old: Any, new: Any) -> str:

@@ -1,7 +1,7 @@
 """What a task is, and where tasks are found: each folder of `tasks/` is one."""
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -9,8 +9,13 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from .config import Config, DataConfig, ModelConfig, closest
-from .data.sources import Batch, Dataset, Source
+from .data.sources import Batch, Dataset, Source, Spec
 from .errors import InputError
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """Of a task whose `predict` takes inputs only."""
 
 
 @dataclass(frozen=True)
@@ -24,14 +29,21 @@ class Task:
         datasets: the config of each dataset, by `data.name`; the first is the default and embedded.
         monitor: the validation metric that chooses the best checkpoint.
         mode: whether the best is the largest or the smallest.
-        load: reads the dataset of a data config; raises InputError for missing or broken files.
-        inputs: what `predict` gets, a list of paths or texts or arrays in memory, as a source of batches.
-        describe: one row of readable values for each predicted example.
+        load: (config, spec) -> the dataset; raises InputError for missing or broken files. spec: None, or that of a
+            run that goes on or is evaluated, from which it then takes what is fitted on the training data (the means
+            of a scaler, a tokenizer, a vocabulary).
+        inputs: (given, spec) -> what `predict` gets, a list of paths or texts or arrays in memory, as a source.
+        describe: (names, outputs, spec, **options) -> rows of readable values, of every input by its name.
+        stream: for a task that makes its output piece by piece, in place of `describe`: (what `generate` of the
+            task's framework files yields, spec) -> pieces of text, as they come. Its options have a `prompt`.
         examples: what TensorBoard shows of a validation batch and its outputs, by name: images, uint8 [height, width,
             3], or Markdown.
         charts: the same of the metrics that are arrays and not numbers, over a whole split.
-        check: raises InputError for a config that the task cannot train with, and its keys' types do not tell.
         overfit: the steps in which `--debug overfit` brings the loss of one batch below a bound.
+        check: raises InputError for a config that the task cannot train with, and its keys' types do not tell.
+        options: what `predict` takes beside inputs, as a dataclass of `option`s; `describe` and `generate` get them.
+        embeddings: spec -> for each table of vectors to show in TensorBoard's projector, by the parameter's path, a
+            header and the labels of its first rows.
     """
 
     name: str
@@ -40,13 +52,23 @@ class Task:
     datasets: Mapping[str, type[DataConfig]]
     monitor: str
     mode: Literal["max", "min"]
-    load: Callable[[Any], Dataset]
-    inputs: Callable[[Any, Mapping[str, Any]], Source]
-    describe: Callable[[Batch, Mapping[str, Any]], list[dict[str, Any]]]
-    examples: Callable[[Batch, Batch, Mapping[str, Any]], dict[str, np.ndarray | str]]
-    charts: Callable[[Mapping[str, np.ndarray], Mapping[str, Any]], dict[str, np.ndarray | str]]
+    load: Callable[[Config, Spec | None], Dataset]
+    inputs: Callable[[Any, Spec], "Inputs"]
+    examples: Callable[[Batch, Batch, Spec], dict[str, np.ndarray | str]]
     overfit: "Overfit"
+    describe: Callable[..., list[dict[str, Any]]] | None = None
+    stream: Callable[[Iterator[Batch], Spec], Iterator[str]] | None = None
+    charts: Callable[[Mapping[str, np.ndarray], Spec], dict[str, np.ndarray | str]] = lambda arrays, spec: {}
     check: Callable[[Config], None] = lambda config: None
+    options: type = NoOptions
+    embeddings: Callable[[Spec], dict[str, tuple[list[str], list[list[str]]]]] = lambda spec: {}
+
+
+class Inputs(NamedTuple):
+    """Inputs to predict: `source` of batches without labels, and a name of each example."""
+
+    source: Source
+    names: Sequence[str]
 
 
 class Overfit(NamedTuple):

@@ -3,7 +3,7 @@
 import io
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
 from tensorboard.plugins.hparams import metadata as hparams_metadata
 from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 from tensorboard.plugins.image import metadata as image_metadata
+from tensorboard.plugins.projector.projector_config_pb2 import EmbeddingInfo, ProjectorConfig
 from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
@@ -27,8 +28,10 @@ class Writer:
     """Writes events of a run into its folder."""
 
     def __init__(self, folder: Path):
+        self.folder = folder
         # The queue's thread writes at least once a second, so that a killed process loses next to nothing.
         self._file = EventFileWriter(str(folder), flush_secs=1)
+        self._embeddings: dict[str, EmbeddingInfo] = {}
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         for tag, value in values.items():
@@ -48,6 +51,21 @@ class Writer:
 
     def histogram(self, step: int, tag: str, values: np.ndarray) -> None:
         self._add(histogram_pb(tag, values.ravel()), step)
+
+    def embedding(self, name: str, vectors: np.ndarray, header: Sequence[str], labels: Sequence[Sequence[str]]) -> None:
+        """Vectors, float [n, d], for the projector, as they are now: it knows no steps. labels: n rows of a table."""
+        stem = name.replace("/", "_")
+        vectors_name, labels_name = f"projector/{stem}.tsv", f"projector/{stem}_labels.tsv"
+        (self.folder / "projector").mkdir(exist_ok=True)
+        _write(self.folder / vectors_name, "".join("\t".join(f"{x:.5g}" for x in row) + "\n" for row in vectors))
+        rows = [header, *labels] if len(header) > 1 else labels  # a single column has none
+        cells = ("\t".join(" ".join(cell.split()) for cell in row) for row in rows)
+        _write(self.folder / labels_name, "".join(f"{row}\n" for row in cells))
+        self._embeddings[name] = EmbeddingInfo(
+            tensor_name=name, tensor_path=vectors_name, metadata_path=labels_name, tensor_shape=vectors.shape
+        )
+        config = ProjectorConfig(embeddings=self._embeddings.values())
+        _write(self.folder / "projector_config.pbtxt", str(config))
 
     def hparams(self, values: Mapping[str, Any], run: str) -> None:
         """The run's row in the HParams table, whose metrics are the run's scalars; without `run`, equal rows merge."""
@@ -79,6 +97,12 @@ def cut(folder: Path, step: int) -> None:
                 if event_pb2.Event.FromString(record).step <= step:
                     writer.write(record)
         os.replace(beside, path)
+
+
+def _write(path: Path, text: str) -> None:
+    beside = path.with_name(f".{path.name}")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, path)
 
 
 def _tensor_pb(tag: str, tensor, metadata) -> summary_pb2.Summary:

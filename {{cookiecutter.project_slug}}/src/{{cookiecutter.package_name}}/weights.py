@@ -13,19 +13,26 @@ from .errors import InputError
 
 Weights = dict[str, np.ndarray]
 
+FILE = "model.safetensors"
+
 DTYPES = {"F64": "f8", "F32": "f4", "F16": "f2", "I64": "i8", "I32": "i4", "I8": "i1", "U8": "u1", "BOOL": "?"}
 
 
 def read(path: Path) -> Weights:
     """Every array of a safetensors file by its name; bfloat16 as float32, and without counts of batches.
 
+    path: the file, or a folder that holds it as `model.safetensors`, the layout of Hugging Face.
+
     Raises:
         InputError: for a file that is missing, broken or of another kind.
     """
+    path = path / FILE if path.is_dir() else path
     try:
-        entries = dict(deserialize(Path(path).read_bytes()))
+        entries = dict(deserialize(path.read_bytes()))
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}: a run's folder or a safetensors file is wanted") from error
+        raise InputError(
+            f"{path}: {error.strerror}: a run's folder, a safetensors file or a folder with one is wanted"
+        ) from error
     except SafetensorError as error:
         raise InputError(f"{path} is not a safetensors file, or not a whole one: {error}") from error
     return {name: _array(path, name, **entry) for name, entry in entries.items() if not is_count(name)}
@@ -55,9 +62,15 @@ def overlay(given: Weights, fresh: Weights, skip: str) -> Weights:
         return any(name == one or name.startswith(f"{one}.") for one in names)
 
     if unknown := [one for one in names if not any(name == one or name.startswith(f"{one}.") for name in fresh)]:
-        raise InputError(f"--init_skip {', '.join(unknown)}: the model has no such weights: {_listed(list(fresh))}")
+        parts = sorted({name.partition(".")[0] for name in fresh})
+        raise InputError(f"--init_skip {', '.join(unknown)}: the model has no such weights: {_listed(parts)}")
     kept = {name: value for name, value in given.items() if not skipped(name)}
     return kept | {name: value for name, value in fresh.items() if skipped(name)}
+
+
+def init_words(init: str, skip: str) -> str:
+    """How an error about weights to start from begins."""
+    return f"--init {init}" + (f" --init_skip {skip}" if skip else " (--init_skip NAME leaves some as they are)")
 
 
 def _array(path: Path, name: str, dtype: str, shape: Sequence[int], data: bytes) -> np.ndarray:

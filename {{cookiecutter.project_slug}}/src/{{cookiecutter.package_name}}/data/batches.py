@@ -14,6 +14,8 @@ from .sources import Arrays, Batch, Dataset, Source
 
 Item, Read = TypeVar("Item"), TypeVar("Read")
 
+LARGEST_PERMUTATION = 2**22  # examples: of more, the order is computed index by index
+
 
 class TrainBatches:
     """`batches[step]` of an endless stream, shuffled anew each epoch, whose last partial batch is dropped.
@@ -36,7 +38,7 @@ class TrainBatches:
 
     def __getitem__(self, step: int) -> Batch:
         epoch, i = divmod(step, self.steps_per_epoch)
-        indices = self._order(epoch)[i * self.batch_size : (i + 1) * self.batch_size]
+        indices = self._order(epoch)(np.arange(i * self.batch_size, (i + 1) * self.batch_size))
         draw = self.data.draw
         drawn = draw(_generator(self.seed, "batch", step), len(indices)) if draw else {}
         if self.resident:
@@ -50,8 +52,36 @@ class TrainBatches:
         batches = [self[step + i] for i in range(count)]
         return {name: np.stack([batch[name] for batch in batches]) for name in batches[0]}
 
-    def _shuffle(self, epoch: int) -> np.ndarray:
-        return _generator(self.seed, "epoch", epoch).permutation(len(self.data.train))
+    def _shuffle(self, epoch: int) -> Callable[[np.ndarray], np.ndarray]:
+        rng, n = _generator(self.seed, "epoch", epoch), len(self.data.train)
+        return rng.permutation(n).__getitem__ if n <= LARGEST_PERMUTATION else shuffled_index(rng, n)
+
+
+def shuffled_index(rng: np.random.Generator, n: int) -> Callable[[np.ndarray], np.ndarray]:
+    """A random permutation of n numbers as a function of positions, int64 [k] -> int64 [k], which takes no memory.
+
+    A Feistel network of four rounds permutes the numbers of 2b bits, the fewest that hold n; what falls outside of n
+    goes through it again until it falls inside (Black and Rogaway, "Ciphers with Arbitrary Finite Domains", 2002).
+    """
+    half = np.uint64(max(1, -(-int(n - 1).bit_length() // 2)))
+    low = (np.uint64(1) << half) - np.uint64(1)
+    keys = rng.integers(0, 2**64, 4, np.uint64)
+
+    def encrypt(x: np.ndarray) -> np.ndarray:
+        left, right = x >> half, x & low
+        for key in keys:
+            mixed = (right ^ key) * np.uint64(0x9E3779B97F4A7C15)
+            mixed = (mixed ^ (mixed >> np.uint64(32))) * np.uint64(0xD1B54A32D192ED03)
+            left, right = right, left ^ (mixed >> np.uint64(40)) & low
+        return left << half | right
+
+    def permute(positions: np.ndarray) -> np.ndarray:
+        x = encrypt(positions.astype(np.uint64))
+        while (outside := x >= n).any():
+            x[outside] = encrypt(x[outside])
+        return x.astype(np.int64)
+
+    return permute
 
 
 def make_batch(batch: Batch, augment: Callable[[Batch], Batch] | None, resident: Batch | None = None) -> Batch:

@@ -9,8 +9,9 @@ import tempfile
 import threading
 import urllib.error
 import urllib.request
+import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,14 +99,19 @@ def fetch(file: Remote, folder: Path) -> None:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Puts the files of a tar archive into `folder`, each only when all are unpacked; those that are there stay.
+    """Puts the files of a tar or zip archive into `folder`, each only when all are unpacked; those that are there stay.
 
     Raises:
         InputError: where the archive is damaged, or has links or members that lead out of the folder.
     """
     try:
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".unpack-") as beside, tarfile.open(archive) as tar:
-            tar.extractall(beside, filter=_plain)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".unpack-") as beside:
+            if archive.suffix == ".zip":
+                with zipfile.ZipFile(archive) as packed:
+                    packed.extractall(beside)  # which makes no links, and keeps members in the folder
+            else:
+                with tarfile.open(archive) as packed:
+                    packed.extractall(beside, filter=_plain)
             for path in sorted(Path(beside).rglob("*")):
                 target = folder / path.relative_to(beside)
                 if path.is_dir():
@@ -114,13 +120,43 @@ def unpack(archive: Path, folder: Path) -> None:
                     os.replace(path, target)
     except tarfile.FilterError as error:
         raise InputError(f"{archive} is not safe to unpack: {error}") from error
-    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
+    except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error) as error:
         reason = str(error).partition(":\n")[0]  # what each of four ways to open it says follows
+        kind = "zip" if archive.suffix == ".zip" else "tar"
         raise InputError(
-            f"{archive} is no whole tar archive ({reason}): remove it and run with --data.download true"
+            f"{archive} is no whole {kind} archive ({reason}): remove it and run with --data.download true"
         ) from error
     except OSError as error:
         raise InputError(f"{archive}: {error.strerror or error}") from error
+
+
+def convert_once(folder: Path, sources: Sequence[Path], settings: str, convert: Callable[[Path], None]) -> Path:
+    """A folder below `folder` with what `convert` has written into it, now or at an earlier time.
+
+    It is made again where the sources (by name, size and time of change) or the settings are others, and never found
+    half done. Raises InputError where nothing can be written.
+    """
+    stamps = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sources]
+    key = hashlib.sha256(repr((stamps, settings)).encode()).hexdigest()[:16]
+    made = folder / f"converted-{key}"
+    if made.is_dir():
+        return made
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".converting-") as beside:
+            whole = Path(beside, "whole")  # what is renamed is not what is removed
+            whole.mkdir()
+            convert(whole)
+            try:
+                os.rename(whole, made)
+            except OSError:
+                if not made.is_dir():  # else another process was faster
+                    raise
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot hold converted data ({error.strerror}): name another folder with --data.cache"
+        ) from error
+    return made
 
 
 def read_gzip(path: Path) -> bytes:

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 
 Batch = dict[str, np.ndarray]  # leading axis = example
+# Plain values by name; a name with a dot is that of a file in the run's `fitted/`: a text, or as .npy an array.
+Spec = Mapping[str, Any]
 
 
 class Source(Protocol):
@@ -18,7 +20,7 @@ class Source(Protocol):
 
 
 class Arrays:
-    """Examples that lie in memory: arrays with the same leading axis."""
+    """Examples that lie in memory, or are mapped into it: arrays with the same leading axis."""
 
     def __init__(self, **arrays: np.ndarray):
         self.arrays = arrays
@@ -42,8 +44,8 @@ class Dataset:
 
     Attributes:
         train, val, test: the splits. `test` is only ever tested on.
-        spec: plain values that the model's shape and its outputs' names depend on. Kept in the run, which can then
-            predict alone.
+        spec: what the model's shape and its outputs' names depend on, and what was fitted on the training data. Kept in
+            the run, which can then predict alone. Models and metrics see its plain values only.
         draw: (generator, n) -> the random numbers of a training batch of n examples: what `augment` and the losses
             need. The generator depends on the run's seed and the step alone.
         augment: makes a training batch of examples and their random numbers. Where the examples are `Arrays`, it uses
@@ -53,6 +55,6 @@ class Dataset:
     train: Source
     val: Source
     test: Source
-    spec: Mapping[str, Any]
+    spec: Spec
     draw: Callable[[np.random.Generator, int], Batch] | None = None
     augment: Callable[[Batch], Batch] | None = None

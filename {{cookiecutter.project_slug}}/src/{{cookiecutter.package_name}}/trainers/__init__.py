@@ -52,6 +52,11 @@ def check(settings: config.Config) -> None:
         raise InputError(f"accelerator.precision = 'float64' is for proofs on cpu, not {platform!r}: --accelerator cpu")
     if settings.accelerator.precision == "float16" and platform == "tpu":
         raise InputError("accelerator.precision = 'float16': a tpu has none: use bfloat16")
+    if settings.optimizer.min_learning_rate > settings.optimizer.learning_rate:
+        raise InputError(
+            f"optimizer.min_learning_rate = {settings.optimizer.min_learning_rate} is above the peak, "
+            f"optimizer.learning_rate = {settings.optimizer.learning_rate}"
+        )
     task.find(settings.task).check(settings)
     batch_size, accumulate = settings.data.batch_size, settings.trainer.accumulate
     if batch_size % accumulate:

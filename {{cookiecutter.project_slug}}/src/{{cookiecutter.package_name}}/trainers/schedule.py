@@ -77,17 +77,18 @@ class Plan:
 def learning_rate(step: int, optimizer: OptimizerConfig, schedule_steps: int) -> float:
     """The learning rate of the update that leads from `step` to `step + 1`.
 
-    Linear warm-up reaches the peak with update number `warmup_steps`; then cosine or linear decay reaches zero at
-    `schedule_steps`, and inverse_sqrt falls with the square root of the step ("Attention Is All You Need", 5.3).
+    Linear warm-up reaches the peak with update number `warmup_steps`; then cosine or linear decay reaches
+    `min_learning_rate` at `schedule_steps`, and inverse_sqrt falls with the square root of the step ("Attention Is All
+    You Need", 5.3).
     """
-    peak, warmup = optimizer.learning_rate, optimizer.warmup_steps
+    peak, warmup, lowest = optimizer.learning_rate, optimizer.warmup_steps, optimizer.min_learning_rate
     if step < warmup:
         return peak * (step + 1) / warmup
     done = min(1.0, (step - warmup) / max(1, schedule_steps - warmup))
     if optimizer.schedule == "cosine":
-        return peak * 0.5 * (1.0 + math.cos(math.pi * done))
+        return lowest + (peak - lowest) * 0.5 * (1.0 + math.cos(math.pi * done))
     if optimizer.schedule == "linear":
-        return peak * (1.0 - done)
+        return lowest + (peak - lowest) * (1.0 - done)
     if optimizer.schedule == "inverse_sqrt":
         return peak * math.sqrt(max(1, warmup) / (step + 1))
     return peak

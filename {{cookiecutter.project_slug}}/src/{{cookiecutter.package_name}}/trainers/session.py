@@ -118,8 +118,11 @@ class Session:
         return values
 
     def histograms(self, parameters: Mapping[str, np.ndarray]) -> None:
+        """Of every parameter by its path; and the tables of vectors that the task has, for the projector."""
         for path, value in parameters.items():
             self.run.writer.histogram(self.step, f"params/{path}", value)
+        for path, (header, labels) in self.task.embeddings(self.spec).items():
+            self.run.writer.embedding(path, parameters[path][: len(labels)], header, labels)
 
     def examples(self, batch: Batch, outputs: Batch) -> None:
         """Of the first validation batch, without its padding."""

@@ -6,6 +6,7 @@ Engine(config, task, spec)                          raises InputError where the 
 .train(checkpoint, batches, data, plan, session)    from a checkpoint, or from the beginning where it is None
 .evaluate(checkpoint, batches)                      the task's metrics by name, as numbers or arrays
 .predict(checkpoint, source)                        the outputs for every example
+.generate(checkpoint, batch, **options)             pieces of output, as they come, of a task that has `stream`
 .weights(checkpoint)                                by name, as in files
 .peak_memory()                                      bytes on the device, 0 where it does not tell
 
@@ -13,21 +14,22 @@ A checkpoint's weights are, in all but `train`, the averages where the config ha
 """
 
 import contextlib
+import dataclasses
 import functools
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .. import task as tasks
-from ..config import Config
+from ..config import Config, read_options
 from ..data.batches import TrainBatches, eval_batches, make_batch
-from ..data.sources import Arrays, Batch, Dataset
+from ..data.sources import Arrays, Batch, Dataset, Spec
 from ..errors import InputError, RunError, Stopped
-from ..run import Finished, Run, check_spec, read_config, read_record, read_spec, versions
+from ..run import Finished, Run, check_spec, is_file, read_config, read_record, read_spec, versions
 from ..weights import Weights
 from ..weights import read as read_weights
 from . import check, frameworks, load_config
@@ -55,7 +57,8 @@ def train(config: Config) -> Path:
         print(f"{finished.folder} is finished", file=sys.stderr)
         return finished.folder
     try:
-        data = task.load(config.data)
+        # A run that goes on, or begins with another's state, has what was fitted then.
+        data = task.load(config, read_spec(run.resume_from.parents[1]) if run.resume_from else None)
         batches = TrainBatches(data, config.data.batch_size, config.seed, config.data.on_device)
         if config.debug == "overfit":
             data = _one_batch(data, batches)
@@ -102,7 +105,7 @@ def evaluate(
     config: the run's own, with what is overridden. checkpoint: best, last, or a step.
     """
     task, path = tasks.find(config.task), _checkpoint(folder, config, checkpoint)
-    data = task.load(config.data)
+    data = task.load(config, read_spec(folder))
     check_spec(folder, data.spec)
     batches = eval_batches(data.test, config.data.batch_size, workers=config.data.workers)
     metrics = _engine(config, data.spec).evaluate(path, batches)
@@ -128,16 +131,28 @@ class Predictor:
 
     def outputs(self, inputs: Any) -> Batch:
         """What the model gives for each input, as arrays. inputs: paths, texts or arrays, as the task takes them."""
-        source = self.task.inputs(inputs, self.spec)
-        return self._engine.predict(self._checkpoint, source)
+        return self._engine.predict(self._checkpoint, self.task.inputs(inputs, self.spec).source)
 
-    def predict(self, inputs: Any) -> list[dict[str, Any]]:
-        """A row of readable values for each input."""
-        return self.task.describe(self.outputs(inputs), self.spec)
+    def predict(self, inputs: Any, **options: Any) -> list[dict[str, Any]]:
+        """Rows of readable values for each input. options: those of the task, `task.options`."""
+        if self.task.stream:
+            given = [inputs] if isinstance(inputs, str) else inputs
+            return [{"input": prompt, "output": "".join(self.stream(prompt, **options))} for prompt in given]
+        settings = dataclasses.asdict(read_options(self.task.options, options))
+        source, names = self.task.inputs(inputs, self.spec)
+        return self.task.describe(names, self._engine.predict(self._checkpoint, source), self.spec, **settings)
+
+    def stream(self, prompt: str, **options: Any) -> Iterator[str]:
+        """What the model makes of one prompt, piece by piece; for tasks that have `stream`."""
+        settings = dataclasses.asdict(read_options(self.task.options, {**options, "prompt": prompt}))
+        source, _ = self.task.inputs([settings.pop("prompt")], self.spec)
+        pieces = self._engine.generate(self._checkpoint, source[np.arange(1)], **settings)
+        return self.task.stream(pieces, self.spec)
 
 
-def _engine(config: Config, spec: Mapping[str, Any]):
-    return frameworks()[config.framework].engine()(config, tasks.find(config.task), spec)
+def _engine(config: Config, spec: Spec):
+    plain = {name: value for name, value in spec.items() if not is_file(name)}
+    return frameworks()[config.framework].engine()(config, tasks.find(config.task), plain)
 
 
 def _checkpoint(folder: Path, config: Config, checkpoint: str) -> Path:
@@ -162,11 +177,11 @@ def _one_batch(data: Dataset, batches: TrainBatches) -> Dataset:
 
 
 def _weights(config: Config) -> Weights:
-    """Of `--init`: a file's, or the best ones of a run."""
+    """Of `--init`: those of a file, of a folder that holds `model.safetensors`, or the best ones of a run."""
     path = Path(config.init)
     try:
-        if not path.is_dir():
-            return read_weights(path)
+        if not (path / "config.yaml").is_file():  # no run
+            return config.model.adopt(read_weights(path))
         there = load_config("", {"accelerator.platform": config.accelerator.platform}, saved=read_config(path))
         return _engine(there, read_spec(path)).weights(_checkpoint(path, there, "best"))
     except InputError as error:

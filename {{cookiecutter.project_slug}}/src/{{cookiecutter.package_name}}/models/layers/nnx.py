@@ -1,4 +1,6 @@
-"""Initialisers, pooling and normalization in Flax NNX."""
+"""Initialisers, pooling, attention and normalization in Flax NNX."""
+
+import math
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +25,29 @@ def max_pool(x: jax.Array, size: int = 2, stride: int = 2, padding: int = 0) -> 
             other = x[:, i : i + height : stride, j : j + width : stride]
             largest = jnp.where((other <= largest) | jnp.isnan(largest), largest, other)  # of equals, the first
     return largest
+
+
+def attention(
+    q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array | None = None, causal: bool = False
+) -> jax.Array:
+    """Scaled dot-product attention (Vaswani et al. 2017), fused.
+
+    Args:
+        q: float [batch, queries, heads, width]; k, v: float [batch, keys, heads, width].
+        mask: bool, broadcast to [batch, heads, queries, keys]: true where a query sees a key.
+        causal: query i sees keys 0 to i.
+    """
+    on_cpu = jax.default_backend() == "cpu"
+    if q.dtype != jnp.float64 and not (q.dtype == jnp.float16 and on_cpu):
+        return jax.nn.dot_product_attention(q, k, v, mask=mask, is_causal=causal)
+    # The fused call computes its softmax in float32, and a CPU has none for float16.
+    scores = jnp.einsum("bqhd,bkhd->bhqk", q / math.sqrt(q.shape[-1]), k)
+    scores = scores.astype(jnp.promote_types(q.dtype, jnp.float32))
+    if causal:
+        seen = jnp.tri(q.shape[1], k.shape[1], dtype=bool)
+        mask = seen if mask is None else mask & seen
+    scores = scores if mask is None else jnp.where(mask, scores, jnp.finfo(scores.dtype).min)
+    return jnp.einsum("bhqk,bkhd->bqhd", jax.nn.softmax(scores).astype(v.dtype), v)
 
 
 class BatchNorm(nnx.BatchNorm):

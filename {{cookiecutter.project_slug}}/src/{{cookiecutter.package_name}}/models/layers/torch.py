@@ -1,4 +1,4 @@
-"""Initialisers, pooling and normalization in PyTorch."""
+"""Initialisers, pooling, attention and normalization in PyTorch."""
 
 import torch
 from torch import nn
@@ -19,6 +19,20 @@ def lecun_normal(layer: nn.Module) -> nn.Module:
 def max_pool(x: torch.Tensor, size: int = 2, stride: int = 2, padding: int = 0) -> torch.Tensor:
     """float [batch, channel, height, width] -> the largest of each window; what fills none is left out."""
     return nn.functional.max_pool2d(x, size, stride, padding)
+
+
+def attention(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None = None, causal: bool = False
+) -> torch.Tensor:
+    """Scaled dot-product attention (Vaswani et al. 2017), fused.
+
+    Args:
+        q: float [batch, queries, heads, width]; k, v: float [batch, keys, heads, width].
+        mask: bool, broadcast to [batch, heads, queries, keys]: true where a query sees a key.
+        causal: query i sees keys 0 to i.
+    """
+    q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+    return nn.functional.scaled_dot_product_attention(q, k, v, mask, is_causal=causal).transpose(1, 2)
 
 
 class BatchNorm(nn.BatchNorm2d):

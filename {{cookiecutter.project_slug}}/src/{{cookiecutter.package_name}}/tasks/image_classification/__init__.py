@@ -1,25 +1,26 @@
 """Image classification: which of the classes does a picture show?"""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ...charts import charts
 from ...config import Config
 from ...data.images import Decoded, Files
-from ...data.sources import Arrays, Batch, Source
+from ...data.sources import Arrays, Batch, Spec
 from ...errors import InputError
 from ...models.convnet import ConvNetConfig
 from ...models.mlp import MLPConfig
 from ...models.resnet import ResNetConfig, SmallResNetConfig
-from ...task import Overfit, Task
-from .charts import charts, examples
+from ...task import Inputs, Overfit, Task
 from .data import Cifar10Config, DigitsConfig, FashionMnistConfig, FolderConfig, MnistConfig, load, read_image
+from .pictures import examples
 
 
-def inputs(given: Sequence[str | Path] | str | Path | np.ndarray, spec: Mapping[str, Any]) -> Source:
+def inputs(given: Sequence[str | Path] | str | Path | np.ndarray, spec: Spec) -> Inputs:
     """`image`: uint8 [n, *spec["shape"]], of image files or of an array that is already so, or is one image.
 
     Files are seen as in evaluation, and in grey where the model takes grey. Raises InputError for others.
@@ -32,7 +33,8 @@ def inputs(given: Sequence[str | Path] | str | Path | np.ndarray, spec: Mapping[
             )
         if not paths:
             raise InputError("no inputs: paths of images are wanted, or one array of uint8")
-        return Decoded(Files([str(path) for path in paths]), functools.partial(read_image, spec=spec))
+        names = [str(path) for path in paths]
+        return Inputs(Decoded(Files(names), functools.partial(read_image, spec=spec)), names)
     shape = tuple(spec["shape"])
     if given.dtype != np.uint8:
         raise InputError(f"images of type {given.dtype}: the model takes uint8, 0 to 255")
@@ -41,7 +43,8 @@ def inputs(given: Sequence[str | Path] | str | Path | np.ndarray, spec: Mapping[
         raise InputError(f"images of shape {list(given.shape)}: the model takes [n, {expected}] or [{expected}]")
     if not given.size:
         raise InputError("no inputs: the array is empty")
-    return Arrays(image=given.reshape(-1, *shape))
+    images = given.reshape(-1, *shape)
+    return Inputs(Arrays(image=images), [str(i) for i in range(len(images))])
 
 
 def check(config: Config) -> None:
@@ -53,12 +56,13 @@ def check(config: Config) -> None:
         )
 
 
-def describe(outputs: Batch, spec: Mapping[str, Any]) -> list[dict[str, Any]]:
+def describe(names: Sequence[str], outputs: Batch, spec: Spec) -> list[dict[str, Any]]:
     """logits: float [n, classes] -> the likeliest class of each, and its probability."""
     probabilities = _softmax(outputs["logits"])
     best = probabilities.argmax(1)
     return [
-        {"label": spec["classes"][k], "probability": float(row[k])} for row, k in zip(probabilities, best, strict=True)
+        {"input": name, "label": spec["classes"][k], "probability": float(row[k])}
+        for name, row, k in zip(names, probabilities, best, strict=True)
     ]
 
 

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ...config import DataConfig, NonNegativeFloat, NonNegativeInt, PositiveInt, Probability, option
+from ...config import Config, DataConfig, NonNegativeFloat, NonNegativeInt, PositiveInt, Probability, option
 from ...data import images
 from ...data.files import Remote, locate, locate_unpacked, read_gzip, say_once
-from ...data.sources import Arrays, Batch, Dataset
+from ...data.sources import Arrays, Batch, Dataset, Spec
 from ...errors import InputError
 
 
@@ -110,9 +110,9 @@ CLOTHES = "T-shirt/top, Trouser, Pullover, Dress, Coat, Sandal, Shirt, Sneaker, 
 CIFAR10 = "airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck".split(", ")
 
 
-def load(config: ImageDataConfig) -> Dataset:
-    """`image`: uint8 [n, height, width, channel], `label`: int32 [n]."""
-    return _load_folder(config) if isinstance(config, FolderConfig) else _load_arrays(config)
+def load(config: Config, spec: Spec | None = None) -> Dataset:
+    """`image`: uint8 [n, height, width, channel], `label`: int32 [n]. Nothing is fitted, so `spec` is not asked."""
+    return _load_folder(config.data) if isinstance(config.data, FolderConfig) else _load_arrays(config.data)
 
 
 def read_idx(path: Path, dimensions: int) -> np.ndarray:

@@ -197,14 +197,14 @@ class LossScale(nn.Module):
 
 
 def create_optimizer(part: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov and Hutter, 2019) with beta 2 = 0.999 and epsilon = 1e-8, or SGD with momentum and L2.
+    """AdamW (Loshchilov and Hutter, 2019) with epsilon = 1e-8, or SGD with momentum and L2.
 
     Its learning rate is 1: LambdaLR multiplies it by the schedule's, which is then exactly that.
     """
     decayed, others = ([p for p in part.parameters() if (p.ndim > 1) is wanted] for wanted in (True, False))
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
     if config.name == "adamw":
-        return torch.optim.AdamW(groups, 1.0, (config.momentum, 0.999), 1e-8, fused=True)
+        return torch.optim.AdamW(groups, 1.0, (config.momentum, config.beta2), 1e-8, fused=True)
     sgd = torch.optim.SGD(groups, 1.0, config.momentum, fused=True)
     for p in part.parameters() if config.momentum else ():
         # torch leaves it uninitialised where the first update is left out.

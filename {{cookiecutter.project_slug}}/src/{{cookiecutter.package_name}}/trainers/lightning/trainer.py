@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from ...config import Config, to_dict
 from ...data.batches import TrainBatches, eval_batches
 from ...data.sources import Batch, Dataset, Source
 from ...task import Task
-from ...weights import Weights, match, overlay
+from ...weights import Weights, init_words, match, overlay
 from ..schedule import Plan
 from ..session import Session
 from . import devices, weights
@@ -103,7 +103,7 @@ class Engine:
         """Begins with these weights, but for those of `init_skip`."""
         net = self.module().net
         self.initial = overlay(given, weights.get(net), self.config.init_skip)
-        weights.put(self.initial, net, self.config.init)
+        weights.put(self.initial, net, init_words(self.config.init, self.config.init_skip))
 
     def train(self, start: Path | None, batches: TrainBatches, data: Dataset, plan: Plan, session: Session) -> None:
         module = self.module(plan)
@@ -146,6 +146,19 @@ class Engine:
         found = make_trainer(self.config).predict(self._opened, map(tensors, batches))
         outputs = list(map(numpy, found))
         return {name: np.concatenate([output[name] for output in outputs])[: len(source)] for name in outputs[0]}
+
+    def generate(self, checkpoint: Path, batch: Batch, **options: Any) -> Iterator[Batch]:
+        """What the task's `generate` yields, with `config.seed` for what it draws."""
+        module = self.module(checkpoint=checkpoint).to(self.device).eval()
+        precision = make_trainer(self.config).precision_plugin
+        batch = {name: value.to(self.device) for name, value in tensors(batch).items()}
+        pieces = module.twin.generate(module.evaluated, batch, seed=self.config.seed, **options)
+        while True:  # the contexts are not those of the caller, who goes on between two pieces
+            with torch.inference_mode(), precision.forward_context():
+                piece = next(pieces, None)
+            if piece is None:
+                return
+            yield numpy(piece)
 
     def weights(self, checkpoint: Path) -> Weights:
         """A checkpoint's weights by name, as in files."""

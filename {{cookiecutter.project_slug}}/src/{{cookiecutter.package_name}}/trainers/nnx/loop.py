@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from ...config import Config
 from ...data.batches import TrainBatches, ahead, eval_batches
 from ...data.sources import Batch, Dataset, Source
 from ...errors import InputError
-from ...weights import Weights, overlay
+from ...weights import Weights, init_words, overlay
 from ..schedule import Plan, learning_rate, schedule_steps
 from ..session import Session
 from . import checkpoint, devices, weights
@@ -62,7 +62,7 @@ class Engine:
         self._configure()
         model = self._model()
         self.initial = overlay(given, weights.get(model), self.config.init_skip)
-        weights.put(self.initial, model, self.config.init)
+        weights.put(self.initial, model, init_words(self.config.init, self.config.init_skip))
 
     def train(self, start: Path | None, batches: TrainBatches, data: Dataset, plan: Plan, session: Session) -> None:
         state = self.restore(start) if start else self.init()
@@ -129,6 +129,12 @@ class Engine:
         batches = eval_batches(source, size, workers=self.config.data.workers)
         outputs = [jax.device_get(self.predict_step(state, batch)) for batch in batches]
         return {name: np.concatenate([output[name] for output in outputs])[: len(source)] for name in outputs[0]}
+
+    def generate(self, checkpoint: Path, batch: Batch, **options: Any) -> Iterator[Batch]:
+        """What the task's `generate` yields, with `config.seed` for what it draws."""
+        model = nnx.merge(self.graphdef, *self.restore(checkpoint).evaluated)
+        model.eval()
+        yield from map(jax.device_get, self.twin.generate(model, batch, seed=self.config.seed, **options))
 
     def weights(self, checkpoint: Path) -> Weights:
         """A checkpoint's weights by name, as in files."""

@@ -71,13 +71,13 @@ def split(model: nnx.Module, losses: Mapping[str, Loss]) -> tuple[dict[str, nnx.
 def create_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
     """The direction of an update. The step multiplies it by the learning rate: optax's schedules round to float32.
 
-    AdamW (Loshchilov and Hutter, 2019) with beta 2 = 0.999 and epsilon = 1e-8, or SGD with momentum and L2.
+    AdamW (Loshchilov and Hutter, 2019) with epsilon = 1e-8, or SGD with momentum and L2.
     """
     decay = optax.add_decayed_weights(
         config.weight_decay, mask=lambda params: jax.tree.map(lambda p: p.ndim > 1, params)
     )
     if config.name == "adamw":
-        return optax.chain(optax.scale_by_adam(b1=config.momentum, b2=0.999, eps=1e-8), decay)
+        return optax.chain(optax.scale_by_adam(b1=config.momentum, b2=config.beta2, eps=1e-8), decay)
     return optax.chain(decay, optax.trace(config.momentum))
 
 

@@ -1,0 +1,195 @@
+"""Proofs that the two halves of a task are the same algorithm, for the tests of tasks.
+
+From the same weights, on the same batches, they take the same steps. All in float64, where a difference of rounding
+does not hide one of another kind, and without dropout, whose random numbers differ.
+"""
+
+import contextlib
+import dataclasses
+import functools
+
+import jax
+import numpy as np
+import optax
+import pytest
+import torch
+from conftest import history, load_data, make_engine, steps, values_of, without_dropout
+from flax import nnx
+
+from {{cookiecutter.package_name}} import task as tasks
+from {{cookiecutter.package_name}} import trainers
+from {{cookiecutter.package_name}}.run import read_record
+from {{cookiecutter.package_name}}.trainers import workflow
+from {{cookiecutter.package_name}}.trainers.lightning import weights as lightning_weights
+from {{cookiecutter.package_name}}.trainers.lightning.callbacks import numpy
+from {{cookiecutter.package_name}}.trainers.lightning.data import tensors
+from {{cookiecutter.package_name}}.trainers.nnx import loop
+from {{cookiecutter.package_name}}.trainers.nnx import weights as nnx_weights
+from {{cookiecutter.package_name}}.twins import bridge
+
+HALVES = {"lightning": lightning_weights, "nnx": nnx_weights}
+
+
+# The proofs. `options` are those of a command; they win over what a proof sets.
+
+
+def assert_runs_agree(task, *options):
+    """In losses, gradients, learning rates, metrics, weights and outputs, over a run with everything that changes it.
+
+    Of a hundred steps, with warm-up, a cosine schedule, clipping and micro-batches. It trains below the current folder.
+    """
+    options = (*steps(100), "--trainer.accumulate=2", "--optimizer.schedule=cosine", *options)
+    options = ("--optimizer.warmup_steps=10", "--optimizer.clip_norm=0.5", *options)
+    runs, settings = train_both(task, *options), config(task, "nnx", *options)
+    data = load_data(settings)
+    for tag in ("train/loss", "train/grad_norm", "train/learning_rate"):
+        a, b = (values_of(folder, tag) for folder in runs.values())
+        assert list(a) == list(range(1, settings.trainer.max_steps + 1))
+        assert a == pytest.approx(b, rel=1e-9)
+    a, b = ([line for line in history(folder) if "val/loss" in line] for folder in runs.values())
+    for ours, theirs in zip(a, b, strict=True):  # both libraries add metrics up in float32
+        assert ours == pytest.approx(theirs, rel=1e-6)
+    assert_models_agree(settings, *trained(settings, runs, data.spec), data.test[np.arange(16)])
+
+
+def assert_steps_agree(task, *options, count=2, examples=8):
+    """The same of a model that is too large for a run: in losses, gradients, weights and outputs of a few steps."""
+    settings = config(task, "nnx", *options)
+    data = load_data(settings)
+    net, model = make_twins(settings, data.spec)
+    # One-dimensional weights that begin at 0 would hide others: the last scale of a residual block, say.
+    weights = {name: value + 0.1 if value.ndim == 1 else value for name, value in lightning_weights.get(net).items()}
+    lightning_weights.put(weights, net, "the test")
+    nnx_weights.put(weights, model, "the test")
+    batches = [data.train[np.arange(examples * i, examples * (i + 1))] for i in range(count)]
+    model.train()
+    with float64():
+        ours = list(torch_steps(settings, net, batches))
+    assert ours == [pytest.approx(step, rel=1e-9) for step in nnx_steps(settings, model, batches)]
+    assert_models_agree(settings, net, model, batches[0])
+
+
+def assert_weights_go_across_and_back(task, *options):
+    """Exactly, each under its name."""
+    settings = config(task, "nnx", *options)
+    net, model = make_twins(settings, load_data(settings).spec)
+    before = lightning_weights.get(net)
+    bridge.to_nnx(net, model)
+    lightning_weights.put({name: np.full_like(value, 7) for name, value in before.items()}, net, "the test")
+    bridge.to_lightning(model, net)
+    after = lightning_weights.get(net)
+    assert before.keys() == after.keys()
+    assert all((before[name] == after[name]).all() for name in before)
+
+
+# What they are made of.
+
+
+def config(task, framework, *options):
+    """For a proof: in float64, without dropout, with a log of every step."""
+    words = ["--framework", framework, "--accelerator=cpu", "--accelerator.precision=float64", "--trainer.log_every=1"]
+    words += options
+    return trainers.load_config(task, [*words, *without_dropout(trainers.load_config(task, words))])
+
+
+def train_both(task, *options):
+    """The folders of two runs, by framework, that begin with the same weights."""
+    settings = config(task, "lightning", *options)
+    net, _ = make_twins(settings, load_data(settings).spec)
+    create = loop.Engine._model
+
+    def create_with_weights(self):  # not --init: what it overwrites would be compiled
+        model = create(self)
+        bridge.to_nnx(net, model)
+        return model
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop.Engine, "_model", create_with_weights)
+        return {name: workflow.train(config(task, name, *options)) for name in HALVES}
+
+
+def make_twins(settings, spec):
+    """(the Lightning half's model with its initial weights, the NNX half's without any)."""
+    lightning, nnx_ = (make_engine(config_of(settings, name), spec) for name in HALVES)
+    return lightning.module().net, nnx.eval_shape(nnx_._model)
+
+
+def config_of(settings, framework):
+    """The same config of a framework."""
+    return dataclasses.replace(settings, framework=framework)
+
+
+def trained(settings, runs, spec):
+    """The twins with the weights that two runs have ended with."""
+    twins = make_twins(settings, spec)
+    for model, (name, folder) in zip(twins, runs.items(), strict=True):
+        checkpoint = folder / "checkpoints" / read_record(folder).last
+        weights = make_engine(config_of(settings, name), spec).weights(checkpoint)
+        HALVES[name].put(weights, model, name)
+    return twins
+
+
+@contextlib.contextmanager
+def float64():
+    """What Lightning does around a step in float64."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def tensors64(batch):
+    """The batch as Lightning gives it to a model in float64."""
+    return {name: value.double() if value.is_floating_point() else value for name, value in tensors(batch).items()}
+
+
+def assert_models_agree(settings, net, model, batch):
+    """In their weights, running statistics too, and in what they predict."""
+    assert_agree(lightning_weights.get(net), nnx_weights.get(model))
+    net.eval()
+    model.eval()
+    a, b = (tasks.twin(tasks.find(settings.task), framework).predict_step for framework in HALVES)
+    with float64(), torch.no_grad():
+        a = a(net, tensors64(batch))
+    assert_agree(numpy(a), {name: np.asarray(value) for name, value in b(model, batch).items()})
+
+
+def assert_agree(a, b):
+    """Each array, to 1e-9 of its largest value, or of 1e-3: a key's bias has no gradient, and holds rounding alone."""
+    assert a.keys() == b.keys()
+    a, b = ({name: value.astype(np.float64) for name, value in both.items()} for both in (a, b))
+    differences = {name: np.abs(a[name] - b[name]).max() / max(np.abs(a[name]).max(), 1e-3) for name in a}
+    assert [(name, value) for name, value in differences.items() if not value < 1e-9] == []
+
+
+def torch_steps(settings, net, batches):
+    """(loss, norm of its gradient) at each step of plain gradient descent."""
+    [loss] = tasks.twin(tasks.find(settings.task), "lightning").losses(settings).values()
+    for batch in batches:
+        total, weight = loss.fn(net, tensors64(batch))
+        grads = torch.autograd.grad(total / weight, list(net.parameters()))
+        with torch.no_grad():
+            for p, g in zip(net.parameters(), grads, strict=True):
+                p -= 0.01 * g
+        yield (total / weight).item(), torch.nn.utils.get_total_norm(grads).item()
+
+
+def nnx_steps(settings, model, batches):
+    """The same."""
+    [loss] = tasks.twin(tasks.find(settings.task), "nnx").losses(settings).values()
+    graphdef, params, rest = nnx.split(model, nnx.Param, ...)
+
+    @jax.jit
+    @functools.partial(jax.value_and_grad, has_aux=True)
+    def loss_and_grads(params, rest, batch):
+        model = nnx.merge(graphdef, params, rest, copy=True)
+        total, weight = loss.fn(model, batch, nnx.Rngs(0))
+        return total / weight, nnx.split(model, nnx.Param, ...)[2]
+
+    for batch in batches:
+        (value, rest), grads = loss_and_grads(params, rest, batch)
+        params = jax.tree.map(lambda p, g: p - 0.01 * g, params, grads)
+        nnx.update(model, params, rest)
+        yield value.item(), optax.tree.norm(grads).item()
