@@ -1,0 +1,49 @@
+"""The tabular perceptron in Flax NNX."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from ..layers.nnx import he_normal
+from . import TabularConfig
+
+
+class Tabular(nnx.Module):
+    """numeric: float [batch, numbers], categorical: int [batch, columns] -> float [batch].
+
+    Args:
+        numbers: how many numeric inputs there are; 0: `numeric` is None.
+        categories: how many categories each categorical column has; empty: `categorical` is None. Number 0, of what is
+            unknown, begins as a vector of zeros, the mean of the others.
+
+    The last layer sees the inputs, too: linear regression, to which the hidden layers add what is not linear (Cheng et
+    al. 2016, "Wide & Deep Learning"). Its kernel begins at 0, and so does every prediction.
+    """
+
+    def __init__(self, config: TabularConfig, numbers: int, categories: list[int], *, rngs: nnx.Rngs, **dtypes):
+        widths = config.widths(categories)
+        options = {"rngs": rngs, **dtypes}
+        self.embed = nnx.List([embedding(*size, **options) for size in zip(categories, widths, strict=True)])
+        sizes = [numbers + sum(widths), *[config.hidden] * config.layers]
+        pairs = zip(sizes[:-1], sizes[1:], strict=True)
+        self.hidden = nnx.List([nnx.Linear(*pair, kernel_init=he_normal, **options) for pair in pairs])
+        self.dropout = nnx.Dropout(config.dropout)
+        self.output = nnx.Linear(sizes[0] + sizes[-1], 1, kernel_init=nnx.initializers.zeros_init(), **options)
+
+    def __call__(
+        self, numeric: jax.Array | None, categorical: jax.Array | None, rngs: nnx.Rngs | None = None
+    ) -> jax.Array:
+        columns = [] if numeric is None else [numeric]
+        columns += [embed(categorical[:, i]) for i, embed in enumerate(self.embed)]
+        inputs = x = jnp.concatenate(columns, 1)
+        for hidden in self.hidden:
+            x = self.dropout(nnx.relu(hidden(x)), rngs=rngs)
+        return self.output(jnp.concatenate([inputs, x], 1)).squeeze(1)
+
+
+def embedding(count: int, width: int, **options) -> nnx.Embed:
+    return nnx.Embed(count, width, embedding_init=normal_but_first, **options)
+
+
+def normal_but_first(key: jax.Array, shape: tuple[int, int], dtype: jax.typing.DTypeLike) -> jax.Array:
+    return nnx.initializers.normal(1.0)(key, shape, dtype).at[0].set(0)

@@ -1,0 +1,48 @@
+"""The tabular perceptron in PyTorch."""
+
+import torch
+from torch import nn
+
+from ..layers.torch import he_normal
+from . import TabularConfig
+
+
+class Tabular(nn.Module):
+    """numeric: float [batch, numbers], categorical: int [batch, columns] -> float [batch].
+
+    Args:
+        numbers: how many numeric inputs there are; 0: `numeric` is None.
+        categories: how many categories each categorical column has; empty: `categorical` is None. Number 0, of what is
+            unknown, begins as a vector of zeros, the mean of the others.
+
+    The last layer sees the inputs, too: linear regression, to which the hidden layers add what is not linear (Cheng et
+    al. 2016, "Wide & Deep Learning"). Its kernel begins at 0, and so does every prediction.
+    """
+
+    def __init__(self, config: TabularConfig, numbers: int, categories: list[int]):
+        super().__init__()
+        widths = config.widths(categories)
+        self.embed = nn.ModuleList([embedding(*size) for size in zip(categories, widths, strict=True)])
+        sizes = [numbers + sum(widths), *[config.hidden] * config.layers]
+        pairs = zip(sizes[:-1], sizes[1:], strict=True)
+        self.hidden = nn.ModuleList([he_normal(nn.Linear(inputs, outputs)) for inputs, outputs in pairs])
+        self.dropout = nn.Dropout(config.dropout)
+        self.output = nn.Linear(sizes[0] + sizes[-1], 1)
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
+
+    def forward(self, numeric: torch.Tensor | None, categorical: torch.Tensor | None) -> torch.Tensor:
+        columns = [] if numeric is None else [numeric]
+        columns += [embed(categorical[:, i]) for i, embed in enumerate(self.embed)]
+        inputs = x = torch.cat(columns, 1).to(self.output.weight.dtype)
+        for hidden in self.hidden:
+            x = self.dropout(torch.relu(hidden(x)))
+        return self.output(torch.cat([inputs, x], 1)).squeeze(1)
+
+
+def embedding(count: int, width: int) -> nn.Embedding:
+    table = nn.Embedding(count, width)
+    nn.init.normal_(table.weight)
+    with torch.no_grad():
+        table.weight[0] = 0
+    return table

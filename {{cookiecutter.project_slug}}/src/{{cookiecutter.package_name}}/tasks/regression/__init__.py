@@ -1,0 +1,80 @@
+"""Regression: which number belongs to a row of a table?"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...config import Config
+from ...data.sources import Arrays, Batch, Spec
+from ...data.tables import Table
+from ...errors import InputError
+from ...models.tabular import TabularConfig
+from ...task import Inputs, Overfit, Task
+from .charts import examples, in_unit
+from .columns import Columns
+from .data import CsvConfig, DiabetesConfig, load, read
+
+Row = Mapping[str, Any]
+
+
+def inputs(given: Sequence[str | Path] | str | Path | Sequence[Row] | Row, spec: Spec) -> Inputs:
+    """`numeric` and `categorical` of every row of files in the form of the training data, or of rows as mappings.
+
+    Columns that the model does not take may be there or not, the target too. Raises InputError for others.
+    """
+    given = [given] if isinstance(given, str | Path | Mapping) else given
+    wanted = "paths of CSV files are wanted, or rows that map columns to values"
+    if not isinstance(given, Sequence):
+        raise InputError(f"inputs of type {type(given).__name__}: {wanted}")
+    if given and all(isinstance(row, Mapping) for row in given):
+        tables = [_table(given)]
+    elif given and all(isinstance(path, str | Path) for path in given):
+        tables = [read(Path(path), spec["delimiter"]) for path in given]
+    else:
+        raise InputError(f"{'inputs of other types' if given else 'no inputs'}: {wanted}")
+    columns = Columns.from_text(spec["columns.json"])
+    found = [columns.inputs(table) for table in tables]
+    arrays = {name: np.concatenate([batch[name] for batch in found]) for name in found[0]}
+    return Inputs(Arrays(**arrays), [f"{table.path}, row {line}" for table in tables for line in table.lines])
+
+
+def _table(rows: Sequence[Row]) -> Table:
+    """Of rows that have the same columns as the first."""
+    names = list(rows[0])
+    for i, row in enumerate(rows):
+        if row.keys() != rows[0].keys():
+            raise InputError(f"inputs, row {i}: columns {', '.join(row)}, but row 0 has {', '.join(names)}")
+    cells = [["" if value is None else str(value) for value in row.values()] for row in rows]
+    return Table(Path("inputs"), names, cells, list(range(len(rows))))
+
+
+def describe(names: Sequence[str], outputs: Batch, spec: Spec) -> list[dict[str, Any]]:
+    """standardised: float [n] -> the prediction in the data's unit."""
+    predictions = in_unit(outputs["standardised"], spec)
+    return [{"input": name, "prediction": float(value)} for name, value in zip(names, predictions, strict=True)]
+
+
+def check(config: Config) -> None:
+    """A table of one's own is named."""
+    for key in ("path", "target") if isinstance(config.data, CsvConfig) else ():
+        if not getattr(config.data, key):
+            what = {"path": "a CSV file", "target": "the column to predict"}[key]
+            raise InputError(f"data.{key} = '': name {what} with --data.{key}")
+
+
+task = Task(
+    name="regression",
+    title="Regression",
+    models={"mlp": TabularConfig},
+    datasets={"diabetes": DiabetesConfig, "csv": CsvConfig},
+    monitor="val/mse",
+    mode="min",
+    load=load,
+    inputs=inputs,
+    describe=describe,
+    examples=examples,
+    check=check,
+    overfit=Overfit(steps=200, loss=0.1),
+)

@@ -1,0 +1,69 @@
+"""Regression in PyTorch Lightning: the model, its loss and its metrics."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torchmetrics import Metric, MetricCollection
+
+from ...config import Config
+from ...models.tabular.torch import Tabular
+from ...task import Loss
+from .metrics import SUMS, formulas
+
+Batch = dict[str, torch.Tensor]
+
+
+def create_metrics(spec: Mapping[str, Any]) -> MetricCollection:
+    metrics = {name: OfSums(formula) for name, formula in formulas(spec["scale"]).items()}
+    return MetricCollection(metrics, compute_groups=False)
+
+
+def create_model(config: Config, spec: Mapping[str, Any]) -> nn.Module:
+    return Tabular(config.model, spec["numbers"], spec["categories"])
+
+
+def losses(config: Config) -> dict[str, Loss]:
+    return {"loss": Loss(loss_fn)}
+
+
+def loss_fn(model: nn.Module, batch: Batch) -> tuple[torch.Tensor, int]:
+    """(sum, weight): the squared errors, in units of the target's standard deviation, and the number of examples."""
+    errors = predict(model, batch) - batch["target"]
+    return errors.square().sum(), len(errors)
+
+
+def eval_step(model: nn.Module, batch: Batch, metrics: MetricCollection) -> None:
+    mask = batch["mask"]
+    metrics.update(predict(model, batch)[mask], batch["target"][mask])
+
+
+def predict_step(model: nn.Module, batch: Batch) -> Batch:
+    """standardised: float [batch], as the target is."""
+    return {"standardised": predict(model, batch)}
+
+
+def predict(model: nn.Module, batch: Batch) -> torch.Tensor:
+    """float [batch], at least in float32."""
+    found = model(batch.get("numeric"), batch.get("categorical"))
+    return found.to(torch.promote_types(found.dtype, torch.float32))
+
+
+class OfSums(Metric):
+    """A formula over the sums that `metrics` tells."""
+
+    full_state_update = False
+
+    def __init__(self, formula: Callable[..., torch.Tensor]):
+        super().__init__()
+        self.formula = formula
+        self.add_state("sums", torch.zeros(SUMS, dtype=torch.float32), dist_reduce_fx="sum")
+
+    def update(self, predictions: torch.Tensor, targets: torch.Tensor) -> None:
+        errors = predictions - targets
+        terms = torch.stack([torch.ones_like(targets), errors**2, errors.abs(), targets, targets**2])
+        self.sums += terms.sum(1)
+
+    def compute(self) -> torch.Tensor:
+        return self.formula(*self.sums)
