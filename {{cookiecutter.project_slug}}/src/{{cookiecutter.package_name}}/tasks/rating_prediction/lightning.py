@@ -1,0 +1,53 @@
+"""Rating prediction in PyTorch: the model, its loss and its metrics."""
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torchmetrics import MeanAbsoluteError, MeanMetric, MeanSquaredError, MetricCollection
+
+from ...config import Config
+from ...models.matrix_factorization.torch import MatrixFactorization
+from ...task import Loss
+
+Batch = dict[str, torch.Tensor]
+
+
+def create_metrics(spec: Mapping[str, Any]) -> MetricCollection:
+    metrics = {
+        "loss": MeanMetric(nan_strategy="disable"),
+        "rmse": MeanSquaredError(squared=False),
+        "mae": MeanAbsoluteError(),
+    }
+    return MetricCollection(metrics, compute_groups=False)
+
+
+def create_model(config: Config, spec: Mapping[str, Any]) -> nn.Module:
+    return MatrixFactorization(config.model, **spec)
+
+
+def losses(config: Config) -> dict[str, Loss]:
+    return {"loss": Loss(functools.partial(loss_fn, l2=config.model.l2))}
+
+
+def loss_fn(model: nn.Module, batch: Batch, l2: float) -> tuple[torch.Tensor, int]:
+    """(sum, weight): the squared errors and l2 times the squares of what made the ratings, and their number."""
+    rating, squares = model(batch["user"], batch["item"])
+    return ((rating - batch["rating"]) ** 2 + l2 * squares).sum(), len(rating)
+
+
+def eval_step(model: nn.Module, batch: Batch, metrics: MetricCollection) -> None:
+    rating, truth = predict_step(model, batch)["rating"][batch["mask"]], batch["rating"][batch["mask"]]
+    clipped = rating.clip(model.lowest, model.highest)
+    metrics["loss"].update((rating - truth) ** 2)
+    metrics["rmse"].update(clipped, truth)
+    metrics["mae"].update(clipped, truth)
+
+
+def predict_step(model: nn.Module, batch: Batch) -> Batch:
+    """rating, not clipped: float [batch]; of a batch without `item`, that of every item: float [batch, items]."""
+    if "item" in batch:
+        return {"rating": model(batch["user"], batch["item"])[0]}
+    return {"rating": model.every_item(batch["user"])}

@@ -1,0 +1,376 @@
+"""Rating prediction: the ratings that come with it, a person's own, what is fitted, learnt, predicted and shown."""
+
+import json
+
+import numpy as np
+import pytest
+from conftest import final_weights, load_data, make_engine, small, steps, values_of
+
+from {{cookiecutter.package_name}} import load, load_config
+from {{cookiecutter.package_name}} import task as tasks
+from {{cookiecutter.package_name}}.data.batches import TrainBatches
+from {{cookiecutter.package_name}}.errors import InputError
+from {{cookiecutter.package_name}}.run import read_config, read_result, read_spec
+from {{cookiecutter.package_name}}.tasks.rating_prediction import data, describe, embeddings, examples, inputs
+from {{cookiecutter.package_name}}.trainers import workflow
+
+NAME = "rating_prediction"
+SMALL = small(NAME)
+
+
+def everything(source):
+    return source[np.arange(len(source))]
+
+
+def refused(call, *args, **options):
+    """The one line of an InputError."""
+    with pytest.raises(InputError) as caught:
+        call(*args, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# Generated ratings.
+
+
+@pytest.fixture(scope="module")
+def generated():
+    """(config of the default, ratings, what they are without noise)."""
+    config = load_config(NAME).data
+    return config, *data.generate(config)
+
+
+def test_generated_ratings_are_as_many_pairs_as_are_asked_for(generated):
+    config, ratings, _ = generated
+    assert len(ratings) == config.ratings == len(set(zip(ratings.user.tolist(), ratings.item.tolist(), strict=True)))
+    assert ratings.user.max() < config.users and ratings.item.max() < config.items
+
+
+def test_the_least_rmse_of_generated_ratings_is_that_of_the_preset(generated):
+    config, ratings, truth = generated
+    test = data.split(ratings, config)[2]
+    assert np.sqrt(np.mean((ratings.rating[test] - truth[test]) ** 2)) == pytest.approx(0.5007, abs=5e-5)
+
+
+def test_generated_ratings_are_the_same_for_every_seed():
+    a, b = (load_data(load_config(NAME, [*SMALL, f"--seed={seed}"])) for seed in (0, 1))
+    for one, other in ((a.train, b.train), (a.val, b.val), (a.test, b.test)):
+        assert all(np.array_equal(one.arrays[name], other.arrays[name]) for name in ("user", "item", "rating"))
+
+
+def test_more_pairs_than_there_may_be_are_one_line():
+    line = refused(load_data, load_config(NAME, [*SMALL, "--data.ratings=751"]))
+    assert "data.ratings = 751" in line and "data.users = 60" in line
+
+
+@pytest.mark.slow
+def test_the_default_is_within_5_percent_of_the_least_rmse(project, framework):
+    folder = workflow.train(load_config(NAME, ["--framework", framework, "--accelerator=cpu"]))
+    assert read_result(folder)["metrics"]["test/rmse"] < 1.05 * 0.5007
+
+
+# A table of one's own.
+
+
+def write(path, *rows, header="user,item,rating"):
+    path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+
+
+def own(root, *options):
+    return load_config(f"{NAME}/csv", [f"--data.root={root}", *options])
+
+
+ROWS = [f"{user},{item},{1 + (7 * i + 3 * k) % 5}" for i, user in enumerate("ABCDE") for k, item in enumerate("vwxyz")]
+
+
+@pytest.fixture
+def table(tmp_path):
+    """The folder that holds `ratings.csv`."""
+    write(tmp_path / "ratings.csv", *ROWS)
+    return tmp_path
+
+
+def test_users_and_items_are_any_text(tmp_path):
+    names = ["Zoë", "a, b", "  7 ", "007"]
+    rows = [f'"{user}",item of {user[:1]},{k}.5' for user in names for k in range(10)]
+    write(tmp_path / "ratings.csv", *rows)
+    found = load_data(own(tmp_path))
+    assert sorted(json.loads(found.spec["users.json"])) == ["007", "7", "Zoë", "a, b"]
+    assert set(everything(found.test)["rating"]) <= {k + 0.5 for k in range(10)}
+
+
+def test_columns_have_any_names_and_order(tmp_path):
+    rows = [f"{row.split(',')[2]},x,{row.split(',')[1]},{row.split(',')[0]}" for row in ROWS]
+    write(tmp_path / "mine.csv", *rows, header="stars,note,film,who")
+    columns = ["--data.user=who", "--data.item=film", "--data.rating=stars"]
+    found = load_data(own(tmp_path, "--data.path=mine.csv", *columns))
+    write(tmp_path / "ratings.csv", *ROWS)
+    expected = load_data(own(tmp_path))
+    assert found.spec["users.json"] == expected.spec["users.json"]
+    assert np.array_equal(everything(found.train)["rating"], everything(expected.train)["rating"])
+
+
+BROKEN = {
+    "a missing rating": (["A,v,"], "row 2, column rating: no value"),
+    "a missing user": (["A,v,1", " ,v,1"], "row 3, column user: no value"),
+    "text for a number": (["A,v,1", "", "A,w,good"], "row 4, column rating: 'good' is no number"),
+    "a number that is none": (["A,v,nan"], "row 2, column rating: 'nan' is no number"),
+    "a short row": (["A,v"], "row 2: 2 columns, expected 3"),
+    "no rows": ([], "has no rows"),
+    "too few rows": (["A,v,1"] * 3, "make 0 for validation"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_table_is_one_line(tmp_path, case):
+    rows, part = BROKEN[case]
+    write(tmp_path / "ratings.csv", *rows)
+    assert part in refused(load_data, own(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("content", "part"), [(b"", "is empty"), (b"user,item,rating\nA,\xff,1\n", "row 2: byte 0xff")]
+)
+def test_a_file_that_is_no_table_is_one_line(tmp_path, content, part):
+    (tmp_path / "ratings.csv").write_bytes(content)
+    line = refused(load_data, own(tmp_path))
+    assert str(tmp_path / "ratings.csv") in line and part in line
+
+
+def test_a_file_that_is_missing_names_the_option(tmp_path):
+    assert "--data.path" in refused(load_data, own(tmp_path))
+
+
+def test_a_column_that_is_missing_is_told_with_the_nearest(table):
+    assert "no column 'rating_': did you mean 'rating'?" in refused(load_data, own(table, "--data.rating=rating_"))
+
+
+@pytest.mark.parametrize("form", ["{}", "2026-01-{:02}", "2026-01-01 10:{:02}", "2026-01-01T10:{:02}:00Z"])
+def test_a_split_by_time_keeps_the_latest(tmp_path, form):
+    rng = np.random.default_rng(0)
+    write(
+        tmp_path / "ratings.csv",
+        *(f"A,v,{k},{form.format(k)}" for k in 1 + rng.permutation(20)),
+        header="user,item,rating,time",
+    )
+    found = load_data(own(tmp_path, "--data.split=time", "--data.time=time"))
+    assert [sorted(everything(part)["rating"]) for part in (found.val, found.test)] == [[17, 18], [19, 20]]
+
+
+def test_a_time_that_is_none_is_one_line(tmp_path):
+    write(tmp_path / "ratings.csv", "A,v,1,yesterday", header="user,item,rating,time")
+    line = refused(load_data, own(tmp_path, "--data.split=time", "--data.time=time"))
+    assert "row 2, column time: 'yesterday' is no number or date" in line
+
+
+def test_a_split_by_time_needs_times(complaint, framework, table):
+    line = complaint("train", f"{NAME}/csv", "--framework", framework, f"--data.root={table}", "--data.split=time")
+    assert "data.time" in line
+
+
+# What is fitted.
+
+
+def test_who_has_most_training_ratings_comes_first():
+    found = load_data(load_config(NAME, SMALL))
+    for name in ("user", "item"):
+        counts = np.bincount(found.train.arrays[name])
+        assert counts.min() > 0 and (np.diff(counts) <= 0).all() and len(counts) == found.spec[f"{name}s"]
+
+
+def test_numbers_and_names_belong_together(table):
+    found = load_data(own(table))
+    users, items = json.loads(found.spec["users.json"]), json.loads(found.spec["items.json"])["item"]
+    rows = [
+        f"{users[user]},{items[item]},{rating:g}"
+        for part in (found.train, found.val, found.test)
+        for user, item, rating in zip(*everything(part).values(), strict=True)
+    ]
+    assert sorted(rows) == sorted(ROWS)
+
+
+def test_what_users_have_rated_is_kept():
+    found = load_data(load_config(NAME, SMALL))
+    train, offsets = found.train.arrays, found.spec["rated_offsets.npy"]
+    for user in range(found.spec["users"]):
+        rated = found.spec["rated_items.npy"][offsets[user] : offsets[user + 1]]
+        assert sorted(rated) == sorted(train["item"][train["user"] == user])
+
+
+def test_statistics_are_of_the_training_ratings():
+    found = load_data(load_config(NAME, SMALL))
+    rating = found.train.arrays["rating"].astype(float)
+    expected = {"mean": rating.mean(), "lowest": rating.min(), "highest": rating.max()}
+    assert {name: found.spec[name] for name in expected} == pytest.approx(expected)
+
+
+def test_a_run_goes_on_with_its_own_names(table):
+    spec = load_data(own(table)).spec
+    write(table / "ratings.csv", *(row.replace("A", "new") for row in reversed(ROWS)))
+    found, task = own(table), tasks.find(NAME)
+    later = task.load(found, spec)
+    assert later.spec == spec
+    users = json.loads(spec["users.json"])
+    numbers = np.concatenate([everything(part)["user"] for part in (later.train, later.val, later.test)])
+    assert sorted(set(numbers)) == sorted({i for i, name in enumerate(users) if name != "A"} | {len(users)})
+
+
+# What is learnt.
+
+
+@pytest.fixture(scope="module")
+def folder(framework, tmp_path_factory):
+    """A run with weight decay and by time, so that there are users and items that training knows nothing of."""
+    run_dir = tmp_path_factory.mktemp(framework)
+    options = ["--data.split=time", "--optimizer.weight_decay=0.1", "--optimizer.learning_rate=0.05"]
+    words = ["--framework", framework, *SMALL, *options, *steps(20), f"--run_dir={run_dir}", "--trainer.log_every=1"]
+    return workflow.train(load_config(NAME, words))
+
+
+def squares_and_rating(weights, mean, user, item):
+    """What a model of these weights says, by the formula."""
+    p, q = weights["user_vectors.weight"][user], weights["item_vectors.weight"][item]
+    b, c = weights["user_bias"][user], weights["item_bias"][item]
+    return (p**2).sum(1) + (q**2).sum(1) + b**2 + c**2, mean + b + c + (p * q).sum(1)
+
+
+def test_metrics_are_those_of_the_formula(folder):
+    spec, weights = read_spec(folder), final_weights(folder, "best")
+    test = everything(load_data(load_config(saved=read_config(folder))).test)
+    _, rating = squares_and_rating(weights, spec["mean"], test["user"], test["item"])
+    error = rating.clip(spec["lowest"], spec["highest"]) - test["rating"]
+    expected = {"loss": ((rating - test["rating"]) ** 2).mean(), "rmse": (error**2).mean() ** 0.5}
+    expected["mae"] = abs(error).mean()
+    metrics = read_result(folder)["metrics"]
+    assert {name: metrics[f"test/{name}"] for name in expected} == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_loss_has_the_squares_of_what_made_each_rating(project, framework):
+    words = ["--framework", framework, *SMALL, *steps(1), "--trainer.log_every=1", "--model.l2=0.3"]
+    config = load_config(NAME, [*words, "--optimizer.learning_rate=1e-12"])  # the weights stay where they begin
+    folder, found = workflow.train(config), load_data(config)
+    batch = TrainBatches(found, config.data.batch_size, config.seed)[0]
+    squares, rating = squares_and_rating(final_weights(folder), found.spec["mean"], batch["user"], batch["item"])
+    expected = ((rating - batch["rating"]) ** 2 + 0.3 * squares).mean()
+    assert values_of(folder, "train/loss")[1] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_unknown_have_zeros(folder):
+    assert all((value[-1] == 0).all() and (value[:-1] != 0).any() for value in final_weights(folder).values())
+
+
+def test_the_unknown_are_the_mean_and_what_is_known_of_the_other(project, framework):
+    """The user B is new in the test, and so is the item b for half of it."""
+    rows = [f"A,a,{k % 5},{k}" for k in range(1, 91)]
+    rows += [f"B,a,1,{k}" for k in range(91, 96)] + [f"B,b,1,{k}" for k in range(96, 101)]
+    write(project / "ratings.csv", *rows, header="user,item,rating,time")
+    words = ["--framework", framework, "--accelerator=cpu", *steps(2), "--data.batch_size=16", "--data.root=."]
+    config = load_config(f"{NAME}/csv", [*words, "--data.split=time", "--data.time=time"])
+    folder, found = workflow.train(config), load_data(config)
+    outputs = make_engine(config, found.spec).predict(next((folder / "checkpoints").iterdir()), found.test)
+    bias = final_weights(folder)["item_bias"]
+    assert outputs["rating"][:5] == pytest.approx(np.full(5, found.spec["mean"] + bias[0]), rel=1e-6)
+    assert outputs["rating"][5:] == pytest.approx(np.full(5, found.spec["mean"]), rel=1e-6)
+
+
+# What is predicted.
+
+
+@pytest.fixture
+def spec(table):
+    """Of a table with titles for four of the items."""
+    titles = ['v,"One, two | three",Crime|Drama', "w,Two,(no genres listed)", "x,Three,Drama", "y,Four,"]
+    write(table / "titles.csv", *titles, header="item,title,genres")
+    return load_data(own(table, "--data.titles=titles.csv", "--data.val_fraction=0.2", "--data.test_fraction=0.2")).spec
+
+
+def rated_by(spec, user):
+    users, offsets = json.loads(spec["users.json"]), spec["rated_offsets.npy"]
+    number = users.index(user)
+    return spec["rated_items.npy"][offsets[number] : offsets[number + 1]]
+
+
+def test_the_best_items_that_a_user_has_not_rated_are_listed(spec):
+    rating = np.array([2.0, 1.0, 9.0, 3.0, 4.0], np.float32)
+    rows = describe(["C"], {"rating": rating[None]}, spec, top=2)
+    left = [item for item in np.argsort(-rating) if item not in rated_by(spec, "C")][:2]
+    items = json.loads(spec["items.json"])
+    assert [row["item"] for row in rows] == [items["item"][item] for item in left]
+    assert [row["title"] for row in rows] == [items["title"][item] for item in left]
+    assert [row["rating"] for row in rows] == [min(rating[item], 5) for item in left]
+    assert [(row["user"], row["rank"]) for row in rows] == [("C", i + 1) for i in range(len(left))]
+
+
+def test_who_has_rated_everything_is_told(spec):
+    spec = {**spec, "rated_items.npy": np.arange(5), "rated_offsets.npy": np.array([0, 5])}
+    user = json.loads(spec["users.json"])[0]
+    assert f"user {user!r} has rated all 5 items" in refused(describe, [user], {"rating": np.ones((1, 5))}, spec, top=1)
+
+
+@pytest.mark.parametrize("given", ["7", 7, [7], ["7"], np.array([7])])
+def test_users_are_named_as_text_or_number(given):
+    source, names = inputs(given, {"users.json": '["5", "7"]'})
+    assert names == ["7"] and everything(source)["user"].tolist() == [1]
+
+
+def test_no_user_is_one_line():
+    assert "users are wanted" in refused(inputs, [], {"users.json": '["5"]'})
+
+
+def test_an_unknown_user_is_one_line_with_a_hint(complaint, folder):
+    line = complaint("predict", folder, "1", "nobody")
+    assert "user 'nobody' has no ratings in the training data" in line and "fitted/users.json" in line
+
+
+def test_predictions_are_those_of_the_formula(cli, folder):
+    spec, weights = read_spec(folder), final_weights(folder, "best")
+    user = json.loads(spec["users.json"])[3]
+    done = cli("predict", folder, user, "--top", "3")
+    assert done.code == 0, done.err
+    _, rating = squares_and_rating(weights, spec["mean"], np.full(spec["items"], 3), np.arange(spec["items"]))
+    rating[rated_by(spec, user)] = -np.inf
+    best, items = np.argsort(-rating)[:3], json.loads(spec["items.json"])
+    shown = [line.split() for line in done.out.splitlines()]
+    assert shown[0] == ["user", "rank", "item", "title", "rating"]
+    assert [row[2] for row in shown[1:]] == [items["item"][item] for item in best]
+    assert [" ".join(row[3:5]) for row in shown[1:]] == [items["title"][item] for item in best]
+    expected = rating[best].clip(spec["lowest"], spec["highest"])
+    assert [float(row[5]) for row in shown[1:]] == pytest.approx(expected, abs=1e-4)
+
+
+def test_predictions_in_python_take_the_options_of_the_command(folder):
+    rows = load(folder).predict(json.loads(read_spec(folder)["users.json"])[:2], top=4)
+    assert [row["rank"] for row in rows] == [1, 2, 3, 4] * 2
+
+
+# What is shown.
+
+
+def test_examples_are_a_table_of_ratings_with_predictions(spec):
+    batch = {"user": np.array([0, 5]), "item": np.array([5, 0]), "rating": np.array([4.5, 3], np.float32)}
+    rows = examples(batch, {"rating": np.array([9.0, 2.126])}, spec)["examples"].splitlines()
+    users, titles = json.loads(spec["users.json"]), json.loads(spec["items.json"])["title"]
+    assert rows[2] == f"| {users[0]} | (not in training) | 4.5 | 5.00 |"
+    assert rows[3] == "| (not in training) | " + titles[0].replace("|", "\\|") + " | 3 | 2.13 |"
+
+
+def test_the_projector_has_items_with_titles_and_genres(spec):
+    header, rows = embeddings(spec)["item_vectors/embedding"]
+    found = {row[0]: dict(zip(header, row, strict=True)) for row in rows}
+    assert (found["v"]["title"], found["v"]["genres"], found["v"]["first genre"]) == (
+        "One, two | three",
+        "Crime|Drama",
+        "Crime",
+    )
+    assert found["w"]["genres"] == found["z"]["title"] == ""
+    assert sum(int(row["training ratings"]) for row in found.values()) == 15
+
+
+def test_the_projector_has_items_without_titles(table):
+    header, rows = embeddings(load_data(own(table)).spec)["item_vectors/embedding"]
+    assert header == ["item", "training ratings"] and len(rows) == 5
+
+
+def test_the_projector_gets_the_vectors_of_a_run(folder):
+    vectors = np.loadtxt(folder / "projector/item_vectors_embedding.tsv", delimiter="\t")
+    assert vectors == pytest.approx(final_weights(folder)["item_vectors.weight"][:-1], rel=1e-3, abs=1e-6)

@@ -1,0 +1,32 @@
+"""Both halves of rating prediction are the same algorithm."""
+
+import numpy as np
+import torch
+from conftest import load_data
+from parity import HALVES, assert_agree, assert_runs_agree, assert_weights_go_across_and_back, config, make_twins, numpy
+
+from {{cookiecutter.package_name}} import task as tasks
+from {{cookiecutter.package_name}}.twins import bridge
+
+TASK = "rating_prediction"
+FEW = ("--data.users=100", "--data.items=80", "--data.ratings=2000", "--data.batch_size=128")
+
+
+def test_a_run_is_the_same(project):
+    assert_runs_agree(TASK, *FEW)
+
+
+def test_weights_go_across_and_back():
+    assert_weights_go_across_and_back(TASK, *FEW)
+
+
+def test_ratings_of_every_item_are_the_same():
+    settings = config(TASK, "nnx", *FEW)
+    spec = load_data(settings).spec
+    net, model = make_twins(settings, spec)
+    bridge.to_nnx(net, model)
+    user, (a, b) = np.arange(7, dtype=np.int32), (tasks.twin(tasks.find(TASK), name).predict_step for name in HALVES)
+    with torch.no_grad():
+        ours = numpy(a(net, {"user": torch.from_numpy(user)}))
+    assert ours["rating"].shape == (7, spec["items"])
+    assert_agree(ours, {name: np.asarray(value) for name, value in b(model, {"user": user}).items()})
