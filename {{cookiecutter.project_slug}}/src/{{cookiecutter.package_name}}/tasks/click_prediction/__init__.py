@@ -1,0 +1,72 @@
+"""Click prediction: how likely is it that what is shown is clicked?"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...data.sources import Arrays, Batch, Spec
+from ...errors import InputError
+from ...models.deepfm import DeepFMConfig
+from ...task import Inputs, Overfit, Task
+from .cells import make_cells
+from .charts import charts, examples, probabilities
+from .data import CriteoConfig, CsvConfig, GeneratedConfig, encode, load, read_fields
+
+
+def inputs(given: Sequence[str | Path | Mapping[str, Any]] | str | Path, spec: Spec) -> Inputs:
+    """`fields`: int32 [n, fields], of files like the one trained on, with or without labels, or of rows as mappings.
+
+    Raises InputError for others.
+    """
+    given = [given] if isinstance(given, str | Path | Mapping) else given
+    if not isinstance(given, Sequence) or not given:
+        raise InputError("no inputs: paths of tables are wanted, or rows as mappings of columns to values")
+    if all(isinstance(row, Mapping) for row in given):
+        return _rows(given, spec)
+    if not all(isinstance(path, str | Path) for path in given):
+        raise InputError("inputs are paths of tables, or rows as mappings of columns to values, not a mixture")
+    names, fields = [], []
+    for path in given:
+        found = 0
+        for lines, block, _ in read_fields(Path(path), spec, labelled=False):
+            names += [f"{path}:{line}" for line in lines]
+            fields.append(block)
+            found += len(block)
+        if not found:
+            raise InputError(f"{path} has no rows below the names of its columns")
+    return Inputs(Arrays(fields=np.concatenate(fields)), names)
+
+
+def _rows(given: Sequence[Mapping[str, Any]], spec: Spec) -> Inputs:
+    columns = [*spec["integers"], *spec["categories"]]
+    for i, row in enumerate(given):
+        if lacking := [name for name in columns if name not in row]:
+            raise InputError(f"inputs, row {i}: no value of {', '.join(lacking)}: None says that there is none")
+    texts = [["" if row[name] is None else str(row[name]) for name in columns] for row in given]
+    cells = replace(make_cells("inputs", range(len(given)), texts), names=columns)
+    return Inputs(Arrays(fields=encode(cells, spec)), [str(i) for i in range(len(given))])
+
+
+def describe(names: Sequence[str], outputs: Batch, spec: Spec) -> list[dict[str, Any]]:
+    """logit: float [n] -> the probability of a click in each row."""
+    found = probabilities(outputs["logit"])
+    return [{"input": name, "probability": float(p)} for name, p in zip(names, found, strict=True)]
+
+
+task = Task(
+    name="click_prediction",
+    title="Click prediction",
+    models={"deepfm": DeepFMConfig},
+    datasets={"generated": GeneratedConfig, "criteo": CriteoConfig, "csv": CsvConfig},
+    monitor="val/auc",
+    mode="max",
+    load=load,
+    inputs=inputs,
+    describe=describe,
+    examples=examples,
+    charts=charts,
+    overfit=Overfit(steps=200, loss=0.05),
+)

@@ -1,0 +1,76 @@
+"""What TensorBoard shows of click prediction beside numbers."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from ...data.sources import Batch, Spec
+from .cells import ranges
+from .metrics import Group, reliability
+
+
+def examples(batch: Batch, outputs: Batch, spec: Spec, count: int = 16, fields: int = 12) -> dict[str, str]:
+    """The first rows with their probabilities, as a table: integers as the ranges, categories as the buckets seen."""
+    names, found = [*spec["integers"], *spec["categories"]][:fields], probabilities(outputs["logit"])
+    of_code = ranges()
+    lines = [f"| probability | click | {' | '.join(names)} |", "|---" * (2 + len(names)) + "|"]
+    for row, label, p in zip(batch["fields"][:count], batch["label"], found, strict=False):
+        integers = len(spec["integers"])
+        values = [
+            of_code[value] if i < integers else f"#{value % size}"
+            for i, (value, size, _) in enumerate(zip(row, spec["sizes"], names, strict=False))
+        ]
+        lines.append(f"| {p:.4f} | {label} | {' | '.join(values)} |")
+    return {"examples": "\n".join(lines)}
+
+
+def charts(arrays: Mapping[str, np.ndarray], spec: Spec) -> dict[str, np.ndarray | str]:
+    """`scores`: [3, bins], rows without and with a click, and the sum of their probabilities -> are these right?"""
+    scores = arrays["scores"]
+    return {
+        "reliability_diagram": reliability_diagram(reliability(scores[:2], scores[2], 20)),
+        "reliability": reliability_table(reliability(scores[:2], scores[2], 10)),
+    }
+
+
+def reliability_table(groups: list[Group]) -> str:
+    """In Markdown, the lowest scores first."""
+    rows = [f"| {group.predicted:.4f} | {group.observed:.4f} | {group.examples} |" for group in groups]
+    return "\n".join(["| predicted | clicked | rows |", "|---|---|---|", *rows])
+
+
+def reliability_diagram(groups: list[Group]) -> np.ndarray:
+    """uint8 [height, width, 3]: a dot for each group, at its mean probability and its share of clicks.
+
+    Dots on the diagonal are right; the bars are two standard errors of the share.
+    """
+    size, left, top, bottom = 480, 56, 16, 40
+    largest = max(max(group.predicted, group.observed) for group in groups)
+    most = min(part / 10**i for i in range(4) for part in (1.0, 0.5, 0.2) if part / 10**i >= largest)
+    picture = Image.new("RGB", (left + size + 16, top + size + bottom), "white")
+    draw = ImageDraw.Draw(picture)
+
+    def place(predicted: float, observed: float) -> tuple[float, float]:
+        return left + size * predicted / most, top + size * (1 - observed / most)
+
+    for i in range(6):
+        value = most * i / 5
+        draw.line([place(value, 0), place(value, most)], fill="lightgrey")
+        draw.line([place(0, value), place(most, value)], fill="lightgrey")
+        draw.text((place(value, 0)[0], top + size + 4), f"{value:.3f}", fill="black", anchor="ma")
+        draw.text((left - 4, place(0, value)[1]), f"{value:.3f}", fill="black", anchor="rm")
+    draw.line([place(0, 0), place(most, most)], fill="grey")
+    draw.text((left + size // 2, top + size + 20), "predicted", fill="black", anchor="ma")
+    draw.text((4, 2), "clicked", fill="black")
+    for group in groups:
+        x, y = place(group.predicted, group.observed)
+        error = 2 * np.sqrt(group.observed * (1 - group.observed) / group.examples) / most * size
+        draw.line([(x, max(y - error, top)), (x, min(y + error, top + size))], fill="steelblue")
+        draw.ellipse([x - 4, y - 4, x + 4, y + 4], fill="steelblue")
+    return np.asarray(picture)
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """float [n] -> float [n]."""
+    return np.exp(-np.logaddexp(0, -logits))

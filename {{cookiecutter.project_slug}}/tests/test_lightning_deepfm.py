@@ -1,0 +1,58 @@
+"""DeepFM in PyTorch."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from {{cookiecutter.package_name}}.models.deepfm import DeepFMConfig
+from {{cookiecutter.package_name}}.models.deepfm.torch import DeepFM, interactions
+
+SIZES = [3, 5, 2]
+
+
+def create(**options):
+    """A model whose tables are not all but 0, as they are at the start."""
+    config = DeepFMConfig(**{"width": 4, "layers": 2, "hidden": 8, **options})
+    net = DeepFM(config, SIZES).eval()
+    for table in (net.embedding, net.linear):
+        nn.init.normal_(table.weight)
+    return net
+
+
+def logits(net, rows):
+    return net(torch.tensor(rows, dtype=torch.int32)).detach().numpy()
+
+
+def test_interactions_are_the_dot_products_of_all_pairs():
+    vectors = np.random.default_rng(0).normal(size=(6, 5, 3))
+    pairs = itertools.combinations(range(5), 2)
+    expected = sum((vectors[:, i] * vectors[:, j]).sum(-1) for i, j in pairs)
+    assert interactions(torch.tensor(vectors)).numpy() == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_logit_is_the_sum_of_its_parts():
+    model, rows = create(), np.array([[2, 4, 1], [0, 0, 0]])
+    offsets = [0, 3, 8]
+    table, linear = (part.weight.detach().numpy() for part in (model.embedding, model.linear))
+    vectors, x = table[rows + offsets], torch.tensor(table[rows + offsets]).flatten(1)
+    for layer in model.hidden:
+        x = torch.relu(layer(x))
+    deep = model.output(x)[:, 0].detach().numpy()
+    expected = linear[rows + offsets].sum((1, 2)) + deep
+    expected += sum((vectors[:, i] * vectors[:, j]).sum(-1) for i, j in itertools.combinations(range(3), 2))
+    assert logits(model, rows) == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_value_counts_modulo_the_rows_of_its_field():
+    model = create()
+    a, b, c = logits(model, [[1, 2, 0], [4, 7, 2**31 - 2], [1, 2, 1]])
+    assert a == b != c
+
+
+def test_it_begins_with_small_embeddings_and_no_linear_weights():
+    net = DeepFM(DeepFMConfig(width=16), [5000])
+    assert net.embedding.weight.std().item() == pytest.approx(0.01, rel=0.05)
+    assert not net.linear.weight.any()

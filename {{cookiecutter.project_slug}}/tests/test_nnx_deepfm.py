@@ -1,0 +1,58 @@
+"""DeepFM in Flax NNX."""
+
+import itertools
+
+import numpy as np
+import pytest
+from flax import nnx
+
+from {{cookiecutter.package_name}}.models.deepfm import DeepFMConfig
+from {{cookiecutter.package_name}}.models.deepfm.nnx import DeepFM, interactions
+
+SIZES = [3, 5, 2]
+
+
+def create(**options):
+    """A model whose tables are not all but 0, as they are at the start."""
+    config = DeepFMConfig(**{"width": 4, "layers": 2, "hidden": 8, **options})
+    model = DeepFM(config, SIZES, rngs=nnx.Rngs(0))
+    for i, table in enumerate((model.embedding, model.linear)):
+        table.embedding[...] = nnx.initializers.normal(1.0)(nnx.Rngs(i).params(), table.embedding.shape, np.float32)
+    model.eval()
+    return model
+
+
+def logits(model, rows):
+    return np.asarray(model(np.array(rows, np.int32)))
+
+
+def test_interactions_are_the_dot_products_of_all_pairs():
+    vectors = np.random.default_rng(0).normal(size=(6, 5, 3))
+    pairs = itertools.combinations(range(5), 2)
+    expected = sum((vectors[:, i] * vectors[:, j]).sum(-1) for i, j in pairs)
+    assert interactions(vectors) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_logit_is_the_sum_of_its_parts():
+    model, rows = create(), np.array([[2, 4, 1], [0, 0, 0]])
+    offsets = [0, 3, 8]
+    table, linear = (np.asarray(part.embedding[...]) for part in (model.embedding, model.linear))
+    vectors, x = table[rows + offsets], table[rows + offsets].reshape(2, -1)
+    for layer in model.hidden:
+        x = nnx.relu(layer(x))
+    deep = np.asarray(model.output(x))[:, 0]
+    expected = linear[rows + offsets].sum((1, 2)) + deep
+    expected += sum((vectors[:, i] * vectors[:, j]).sum(-1) for i, j in itertools.combinations(range(3), 2))
+    assert logits(model, rows) == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_value_counts_modulo_the_rows_of_its_field():
+    model = create()
+    a, b, c = logits(model, [[1, 2, 0], [4, 7, 2**31 - 2], [1, 2, 1]])
+    assert a == b != c
+
+
+def test_it_begins_with_small_embeddings_and_no_linear_weights():
+    model = DeepFM(DeepFMConfig(width=16), [5000], rngs=nnx.Rngs(0))
+    assert model.embedding.embedding.std().item() == pytest.approx(0.01, rel=0.05)
+    assert not model.linear.embedding.any()
