@@ -1,0 +1,64 @@
+"""Text classification in PyTorch Lightning: the model, its loss and its metrics."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix, MulticlassF1Score
+
+from ...config import Config
+from ...models.bert.torch import BertClassifier
+from ...models.fasttext.torch import FastText
+from ...task import Loss
+
+Batch = dict[str, torch.Tensor]
+
+
+def create_metrics(spec: Mapping[str, Any]) -> MetricCollection:
+    """`confusion`: [class, predicted class], how many texts; the others are numbers."""
+    classes = len(spec["classes"])
+    metrics = {
+        "loss": MeanMetric(nan_strategy="disable"),
+        "accuracy": MulticlassAccuracy(classes, average="micro", validate_args=False),
+        "macro_f1": MulticlassF1Score(classes, average="macro", validate_args=False),
+        "confusion": MulticlassConfusionMatrix(classes, validate_args=False),
+    }
+    return MetricCollection(metrics, compute_groups=False)
+
+
+def create_model(config: Config, spec: Mapping[str, Any]) -> nn.Module:
+    vocabulary, length, classes = spec["vocabulary"], spec["length"], len(spec["classes"])
+    if config.model.name == "fasttext":
+        return FastText(config.model, vocabulary, classes)
+    return BertClassifier(config.model, vocabulary, length, classes)
+
+
+def losses(config: Config) -> dict[str, Loss]:
+    return {"loss": Loss(loss_fn)}
+
+
+def loss_fn(model: nn.Module, batch: Batch) -> tuple[torch.Tensor, int]:
+    """(sum, weight): the cross-entropy summed over the texts, and their number."""
+    losses = cross_entropy(model(batch["tokens"]), batch["label"])
+    return losses.sum(), len(losses)
+
+
+def eval_step(model: nn.Module, batch: Batch, metrics: MetricCollection) -> None:
+    logits, mask = predict_step(model, batch)["logits"], batch["mask"]
+    logits, labels = logits[mask], batch["label"][mask]  # MeanMetric's own weights are lost with nan_strategy="disable"
+    metrics["loss"].update(cross_entropy(logits, labels))
+    for name in metrics.keys() - {"loss"}:
+        metrics[name].update(logits, labels)
+
+
+def predict_step(model: nn.Module, batch: Batch) -> Batch:
+    """logits: float [batch, classes]."""
+    return {"logits": model(batch["tokens"])}
+
+
+def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """float [batch, classes], int [batch] -> float [batch], at least in float32."""
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return nn.functional.cross_entropy(logits, labels.long(), reduction="none")

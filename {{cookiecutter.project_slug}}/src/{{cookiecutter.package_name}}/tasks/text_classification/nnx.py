@@ -1,0 +1,91 @@
+"""Text classification in Flax NNX: the model, its loss and its metrics."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from clu import metrics
+from flax import nnx, struct
+
+from ...config import Config
+from ...models.bert.nnx import BertClassifier
+from ...models.fasttext.nnx import FastText
+from ...task import Loss
+
+Batch = dict[str, jax.Array]
+
+
+def create_metrics(spec: Mapping[str, Any]) -> type[metrics.Collection]:
+    """`confusion`: [class, predicted class], how many texts; the others are numbers."""
+    confusion, macro_f1 = confusion_metrics(len(spec["classes"]))
+    return metrics.Collection.create(
+        loss=metrics.Average.from_output("loss"), accuracy=metrics.Accuracy, macro_f1=macro_f1, confusion=confusion
+    )
+
+
+def create_model(config: Config, spec: Mapping[str, Any], *, rngs: nnx.Rngs, **dtypes) -> nnx.Module:
+    vocabulary, length, classes = spec["vocabulary"], spec["length"], len(spec["classes"])
+    if config.model.name == "fasttext":
+        return FastText(config.model, vocabulary, classes, rngs=rngs, **dtypes)
+    return BertClassifier(config.model, vocabulary, length, classes, rngs=rngs, **dtypes)
+
+
+def losses(config: Config) -> dict[str, Loss]:
+    return {"loss": Loss(loss_fn)}
+
+
+def loss_fn(model: nnx.Module, batch: Batch, rngs: nnx.Rngs) -> tuple[jax.Array, int]:
+    """(sum, weight): the cross-entropy summed over the texts, and their number."""
+    losses = cross_entropy(model(batch["tokens"], rngs), batch["label"])
+    return losses.sum(), len(losses)
+
+
+def eval_step(model: nnx.Module, batch: Batch, metrics: type[metrics.Collection]) -> metrics.Collection:
+    logits = predict_step(model, batch)["logits"]
+    loss = cross_entropy(logits, batch["label"])
+    return metrics.single_from_model_output(loss=loss, logits=logits, labels=batch["label"], mask=batch["mask"])
+
+
+def predict_step(model: nnx.Module, batch: Batch) -> Batch:
+    """logits: float [batch, classes]."""
+    return {"logits": model(batch["tokens"])}
+
+
+def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """float [batch, classes], int [batch] -> float [batch], at least in float32."""
+    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+
+
+def confusion_metrics(classes: int) -> tuple[type[metrics.Metric], type[metrics.Metric]]:
+    """clu has neither: the matrix, and the mean F1 of the classes that have texts or predictions."""
+
+    @struct.dataclass
+    class Confusion(metrics.Metric):
+        counts: jax.Array  # int32 [class, predicted class]
+
+        @classmethod
+        def empty(cls):
+            return cls(jnp.zeros((classes, classes), jnp.int32))
+
+        @classmethod
+        def from_model_output(cls, logits: jax.Array, labels: jax.Array, mask: jax.Array, **_):
+            return cls(cls.empty().counts.at[labels, logits.argmax(-1)].add(mask))
+
+        def merge(self, other):
+            return self.replace(counts=self.counts + other.counts)
+
+        def compute(self) -> jax.Array:
+            return self.counts
+
+    @struct.dataclass
+    class MacroF1(Confusion):
+        def compute(self) -> np.float64:
+            counts = np.asarray(self.counts, np.float64)
+            both = counts.sum(0) + counts.sum(1)  # texts and predictions of a class
+            return np.mean(2 * np.diag(counts)[both > 0] / both[both > 0])
+
+    return Confusion, MacroF1

@@ -1,0 +1,132 @@
+"""What the models read of a text: the ids of its n-grams (fastText) or of its word pieces (BERT). 0 is padding."""
+
+import functools
+import os
+import re
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import InputError
+
+PAD, UNKNOWN, BEGIN, END, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"  # as BERT has them
+AT_ONCE = 1000  # texts, of which the library makes large objects
+
+
+def encode(texts: Sequence[str], spec: Mapping[str, Any], length: int) -> np.ndarray:
+    """int32 [texts, length]: of each text the first tokens, then 0. spec: what `ngram_spec` or a tokenizer's are."""
+    rows = _ngrams(texts, **spec["ngrams"]) if "ngrams" in spec else _word_pieces(texts, spec["tokenizer.json"], length)
+    found = np.zeros((len(texts), length), np.int32)
+    for i, row in enumerate(rows):
+        found[i, : len(row)] = row[:length]
+    return found
+
+
+def _ngrams(
+    texts: Sequence[str], words: int, shortest: int, longest: int, buckets: int, lower: bool
+) -> Iterator[list[int]]:
+    """Words, n-grams of up to `words` words, and n-grams of each word's characters and its two ends, as fastText has
+    them (Bojanowski et al. 2017); what is cut off are the last words' characters.
+
+    A word is a run of letters and digits, or another character. The hash, CRC-32, is the same everywhere.
+    """
+
+    @functools.lru_cache(maxsize=100_000)
+    def characters(word: str) -> list[int]:
+        whole = f"<{word}>"
+        sizes = range(shortest, min(longest, len(whole) - 1) + 1)
+        grams = (whole[i : i + n] for n in sizes for i in range(len(whole) - n + 1))
+        return [bucket(gram) for gram in grams if gram not in ("<", ">")]
+
+    def bucket(gram: str) -> int:
+        return zlib.crc32(gram.encode()) % (buckets - 1) + 1
+
+    for text in texts:
+        found = re.findall(r"\w+|[^\w\s]", text.lower() if lower else text)
+        row = [bucket(f"<{word}>") for word in found]
+        for n in range(2, words + 1):
+            row += [bucket(" ".join(found[i : i + n])) for i in range(len(found) - n + 1)]
+        for word in found:
+            row += characters(word)
+        yield row
+
+
+def _word_pieces(texts: Sequence[str], tokenizer: str, length: int) -> Iterator[list[int]]:
+    """[CLS], the word pieces, [SEP]; of longer texts so many pieces that [SEP] still has a place."""
+    tokenizer = _tokenizers().Tokenizer.from_str(tokenizer)
+    tokenizer.enable_truncation(length)
+    for i in range(0, len(texts), AT_ONCE):
+        yield from (found.ids for found in tokenizer.encode_batch_fast(texts[i : i + AT_ONCE]))
+
+
+def learn_word_pieces(texts: Sequence[str], size: int, lower: bool) -> tuple[str, int]:
+    """A tokenizer as BERT's (Devlin et al. 2018), of the most frequent pieces of words, as JSON; and how many it has.
+
+    The same texts give the same tokenizer: by itself, the library numbers characters within words at random.
+    """
+    library = _tokenizers()
+    tokenizer = _bert({UNKNOWN: 0}, lower)
+    special = [PAD, UNKNOWN, BEGIN, END]
+    within = {c for text in texts for c in re.findall(r"(?<=\S)\S", tokenizer.normalizer.normalize_str(text))}
+    given = [*special, *(f"##{c}" for c in sorted(within))]
+    trainer = library.trainers.WordPieceTrainer(vocab_size=size, special_tokens=given, show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    return _finished(_bert(tokenizer.get_vocab(), lower))
+
+
+def read_word_pieces(folder: Path, lower: bool) -> tuple[str, int]:
+    """The tokenizer of a BERT in Hugging Face's layout, as JSON, and its number of pieces: `tokenizer.json`, or
+    `vocab.txt`, whose line i is piece i, with BERT's own rules.
+
+    Raises:
+        InputError: where there is neither, or another kind of tokenizer.
+    """
+    whole, pieces = folder / "tokenizer.json", folder / "vocab.txt"
+    path = next((path for path in (whole, pieces) if path.is_file()), None)
+    if path is None:
+        raise InputError(f"data.tokenizer = {str(folder)!r}: no tokenizer.json and no vocab.txt there")
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path == whole:
+            return _finished(_tokenizers().Tokenizer.from_str(text))
+        lines = text.removesuffix("\n").split("\n")  # not at other ends of lines, which may be pieces
+        return _finished(_bert({piece: i for i, piece in enumerate(lines)}, lower))
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is no UTF-8 text") from error
+    except Exception as error:  # of no class of its own
+        raise InputError(f"{path} is no BERT's tokenizer: {error}") from error
+
+
+def _bert(vocabulary: Mapping[str, int], lower: bool):
+    """BERT's rules: text is cleaned and split at blanks and punctuation; where lower, it loses case and accents."""
+    library = _tokenizers()
+    tokenizer = library.Tokenizer(library.models.WordPiece(dict(vocabulary), unk_token=UNKNOWN))
+    tokenizer.normalizer = library.normalizers.BertNormalizer(lowercase=lower)
+    tokenizer.pre_tokenizer = library.pre_tokenizers.BertPreTokenizer()
+    return tokenizer
+
+
+def _finished(tokenizer) -> tuple[str, int]:
+    """Raises ValueError where it lacks what BERT's has."""
+    library = _tokenizers()
+    ids = {piece: tokenizer.token_to_id(piece) for piece in (PAD, UNKNOWN, BEGIN, END, MASK)}
+    if ids[MASK] is None:  # only pre-training needs it
+        del ids[MASK]
+    if ids[PAD] != 0 or None in ids.values():
+        raise ValueError(f"its pieces are {ids}, but all of these are wanted and {PAD} as 0")
+    tokenizer.add_special_tokens([*ids])  # as text they are not cut up
+    tokenizer.post_processor = library.processors.BertProcessing((END, ids[END]), (BEGIN, ids[BEGIN]))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer.to_str(), tokenizer.get_vocab_size()
+
+
+def _tokenizers():
+    """The library, whose threads give the same as one would; without the variable it warns of them at each fork."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    import tokenizers
+
+    return tokenizers

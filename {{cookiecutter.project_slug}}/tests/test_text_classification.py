@@ -1,0 +1,342 @@
+"""Text classification: what models read of a text, the embedded names, and what people see."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import FRAMEWORKS, small, steps
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from {{cookiecutter.package_name}} import load as open_run
+from {{cookiecutter.package_name}} import task as tasks
+from {{cookiecutter.package_name}}.errors import InputError
+from {{cookiecutter.package_name}}.run import read_result, read_spec
+from {{cookiecutter.package_name}}.tasks.text_classification.data import beginnings
+from {{cookiecutter.package_name}}.tasks.text_classification.tokens import encode, learn_word_pieces, read_word_pieces
+from {{cookiecutter.package_name}}.trainers import load_config
+
+TASK = tasks.find("text_classification")
+FAST = ["--model.name=fasttext", "--model.buckets=500", "--model.width=8", "--data.length=64"]
+NGRAMS = {"words": 1, "shortest": 1, "longest": 0, "buckets": 1000, "lower": True}
+
+
+# N-grams.
+
+
+def ngrams(text, length=40, **options):
+    """The ids of a text without padding."""
+    [row] = encode([text], {"ngrams": NGRAMS | options}, length)
+    return row[row > 0].tolist()
+
+
+def test_a_word_has_the_same_id_everywhere():
+    assert ngrams("Peso") == [ngrams("peso")[0]] == [ngrams("the peso")[1]] == [921]
+
+
+def test_case_counts_where_it_is_asked_for():
+    assert ngrams("Peso", lower=False) != ngrams("peso", lower=False)
+
+
+def test_punctuation_is_a_word_of_its_own():
+    assert ngrams("one, two") == [*ngrams("one"), *ngrams(","), *ngrams("two")]
+
+
+def test_pairs_of_words_follow_the_words():
+    one, two, three = (ngrams(word) for word in ("one", "two", "three"))
+    found = ngrams("one two three", words=2)
+    assert found[:3] == [*one, *two, *three] and len(found) == 5
+    assert found[3:] == [ngrams("one two", words=2)[2], ngrams("two three", words=2)[2]]
+
+
+def test_characters_know_the_ends_of_a_word():
+    """Of <ab>: a, b, <a, ab, b>, <ab, ab> and not the whole, which is the word."""
+    assert len(ngrams("ab", longest=5)) == 1 + 2 + 3 + 2
+    assert len(set(ngrams("aa", longest=2))) == 1 + 1 + 3  # a is there twice
+
+
+def test_a_text_is_cut_off_at_the_length():
+    assert ngrams("one two three", length=2) == ngrams("one two")
+
+
+def test_what_a_text_lacks_is_zero():
+    found = encode(["one two", ""], {"ngrams": NGRAMS}, 3)
+    assert (found.dtype, found[0, 2], found[1].tolist()) == (np.int32, 0, [0, 0, 0])
+
+
+def test_ids_leave_no_bucket_beyond_the_table():
+    found = ngrams(" ".join(map(str, range(300))), length=300, buckets=3)
+    assert set(found) == {1, 2}
+
+
+# Word pieces.
+
+TEXTS = ["Hello, World!", "unaffable hello", "naïve café", "el niño\tunder the world"] * 5
+
+
+def pieces(texts, tokenizer, length=12):
+    return [row[row > 0].tolist() for row in encode(texts, {"tokenizer.json": tokenizer}, length)]
+
+
+def test_the_same_texts_give_the_same_tokenizer():
+    """In other processes, too: each has other hashes."""
+    code = f"import sys, json; from {learn_word_pieces.__module__} import learn_word_pieces as learn; "
+    code += "print(learn(json.loads(sys.argv[1]), 90, True)[0])"
+    command = [sys.executable, "-c", code, json.dumps(TEXTS)]
+    there = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    other = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", env=there)
+    assert other.stdout.strip() == learn_word_pieces(TEXTS, 90, True)[0], other.stderr
+
+
+def test_the_vocabulary_has_the_size_that_is_asked_for():
+    tokenizer, count = learn_word_pieces(TEXTS, 60, True)
+    assert count == 60 == len(json.loads(tokenizer)["model"]["vocab"])
+
+
+def test_a_text_stands_between_two_marks():
+    tokenizer, _ = learn_word_pieces(TEXTS, 200, True)
+    vocabulary = json.loads(tokenizer)["model"]["vocab"]
+    assert pieces(["hello, world"], tokenizer) == [
+        [vocabulary[piece] for piece in ("[CLS]", "hello", ",", "world", "[SEP]")]
+    ]
+
+
+def test_a_text_that_is_too_long_still_ends_with_its_mark():
+    tokenizer, _ = learn_word_pieces(TEXTS, 200, True)
+    whole, short = pieces(["hello, world"], tokenizer), pieces(["hello, world"], tokenizer, 4)
+    assert short == [[*whole[0][:3], whole[0][-1]]]
+
+
+def test_lower_takes_case_and_accents():
+    tokenizer, _ = learn_word_pieces(TEXTS, 200, True)
+    assert pieces(["NAÏVE Café"], tokenizer) == pieces(["naive cafe"], tokenizer)
+
+
+def test_case_and_accents_stay_where_that_is_asked_for():
+    tokenizer, _ = learn_word_pieces(TEXTS, 200, False)
+    assert pieces(["Hello"], tokenizer) != pieces(["hello"], tokenizer)
+    assert pieces(["café"], tokenizer) != pieces(["cafe"], tokenizer)
+
+
+# As bert-base-uncased has it, but smaller. The ids are those that transformers 5.23 gives (BertTokenizer).
+VOCABULARY = "[PAD] [UNK] [CLS] [SEP] [MASK] hello world un ##aff ##able , ! cafe 東 ##s the nino".split()
+PUBLISHED = {
+    "Hello, WORLD!": [2, 5, 10, 6, 11, 3],
+    "unaffable cafés": [2, 7, 8, 9, 12, 14, 3],
+    "El NIÑO 東京 [MASK]": [2, 1, 16, 13, 1, 4, 3],
+    "": [2, 3],
+}
+
+
+def folder_of(path, vocabulary=VOCABULARY):
+    """A folder of Hugging Face's with vocab.txt."""
+    (path / "vocab.txt").write_text("".join(f"{piece}\n" for piece in vocabulary), encoding="utf-8")
+    return path
+
+
+def test_a_vocabulary_of_hugging_face_gives_the_published_ids(tmp_path):
+    tokenizer, count = read_word_pieces(folder_of(tmp_path), True)
+    assert pieces(list(PUBLISHED), tokenizer) == list(PUBLISHED.values()) and count == len(VOCABULARY)
+
+
+def test_a_tokenizer_of_hugging_face_gives_them_too(tmp_path):
+    """With its own padding and length, which do not count."""
+    from tokenizers import Tokenizer
+
+    found = Tokenizer.from_str(read_word_pieces(folder_of(tmp_path), True)[0])
+    found.enable_truncation(3)
+    found.enable_padding(length=30)
+    found.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "vocab.txt").unlink()
+    tokenizer, _ = read_word_pieces(tmp_path, False)  # what the file says counts
+    assert pieces(list(PUBLISHED), tokenizer) == list(PUBLISHED.values())
+
+
+def test_transformers_gives_the_same_ids(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": true}')
+    theirs = transformers.BertTokenizer.from_pretrained(folder_of(tmp_path))
+    assert theirs(list(PUBLISHED))["input_ids"] == list(PUBLISHED.values())
+
+
+def no_file(folder):
+    (folder / "vocab.txt").unlink()
+
+
+def other_bytes(folder):
+    (folder / "vocab.txt").write_bytes(b"[PAD]\nna\xefve\n")
+
+
+def other_kind(folder):
+    (folder / "tokenizer.json").write_text("{}")
+
+
+def other_padding(folder):
+    folder_of(folder, VOCABULARY[::-1])
+
+
+@pytest.mark.parametrize(
+    ("damage", "part"),
+    [
+        (no_file, "no tokenizer.json and no vocab.txt there"),
+        (other_bytes, "vocab.txt is no UTF-8 text"),
+        (other_kind, "tokenizer.json is no BERT's tokenizer"),
+        (other_padding, "[PAD]"),
+    ],
+)
+def test_a_folder_without_a_tokenizer_of_bert_is_one_line(complaint, project, damage, part):
+    folder = project / "bert"
+    folder.mkdir()
+    damage(folder_of(folder))
+    words = ["train", "text_classification/names_bert", "--framework", FRAMEWORKS[0], "--accelerator=cpu"]
+    line = complaint(*words, "--data.tokenizer=bert")
+    assert part in line and "bert" in line
+
+
+# The embedded names.
+
+
+def load(*options):
+    return TASK.load(load_config("text_classification", [*FAST, *options]), None)
+
+
+@pytest.fixture(scope="module")
+def names():
+    return load()
+
+
+def texts_of(source):
+    return {row.tobytes() for row in source.arrays["text"]}
+
+
+def test_the_names_are_of_fifteen_languages(names):
+    assert len(names.spec["classes"]) == 15 and {"German", "Polish", "Turkish"} <= set(names.spec["classes"])
+    assert all(
+        np.bincount(split.arrays["label"], minlength=15).min() > 10 for split in (names.train, names.val, names.test)
+    )
+
+
+def test_no_name_is_in_two_splits(names):
+    train, val, test = (texts_of(split) for split in (names.train, names.val, names.test))
+    assert len(train) > 8000 and not train & val and not train & test and not val & test
+
+
+def test_the_splits_do_not_depend_on_the_seed(names):
+    assert texts_of(load("--seed=1").test) == texts_of(names.test)
+
+
+def test_a_name_is_of_its_language(names):
+    found = {}
+    for split in (names.train, names.val, names.test):
+        for row, label in zip(split.arrays["text"], split.arrays["label"], strict=True):
+            found[row.tobytes().rstrip(b"\0").decode()] = names.spec["classes"][label]
+    assert (found["Deutschland"], found["Allemagne"]) == ("German", "French")
+    assert "Tyskland" not in found  # Danish and Swedish
+
+
+def test_the_length_is_that_of_the_longest_training_text():
+    found = load("--data.length=1000").train.arrays["tokens"]
+    assert found.shape[1] == (found > 0).sum(1).max() < 1000
+
+
+def test_a_saved_spec_is_taken_and_not_learnt_anew():
+    config = load_config("text_classification", ["--model.name=bert_tiny", "--data.vocabulary=300"])
+    spec = TASK.load(config, None).spec
+    other = load_config("text_classification", ["--model.name=bert_tiny", "--data.vocabulary=200"])
+    assert TASK.load(other, spec).spec == spec
+
+
+# Runs.
+
+
+@pytest.fixture(scope="module")
+def trained(cli, tmp_path_factory):
+    """(how the command ended, the run's folder) by framework: of fastText, on the names."""
+    found = {}
+    for framework in FRAMEWORKS:
+        run_dir = tmp_path_factory.mktemp(framework)
+        words = [*small("text_classification"), *FAST, *steps(30), "--optimizer.learning_rate=0.05"]
+        outcome = cli("train", "text_classification", "--framework", framework, *words, f"--run_dir={run_dir}")
+        found[framework] = outcome, run_dir / "text_classification" / "default" / framework / "001"
+    return found
+
+
+@pytest.fixture
+def folder(trained, framework):
+    """A trained run; to be read only."""
+    return trained[framework][1]
+
+
+def test_training_ends_well_and_has_learnt(trained, framework, folder):
+    assert trained[framework][0].code == 0, trained[framework][0].err
+    assert read_result(folder)["metrics"]["test/accuracy"] > 0.3  # by chance: 0.07
+
+
+def test_a_result_has_metrics_that_are_keyed_as_the_tags_are(folder):
+    names = ("loss", "accuracy", "macro_f1")
+    assert set(read_result(folder)["metrics"]) == {f"{split}/{name}" for split in ("val", "test") for name in names}
+
+
+def test_tensorboard_shows_texts_and_charts(folder):
+    events = EventAccumulator(str(folder)).Reload()
+    tags = set(events.Tags()["tensors"])
+    assert {"val/examples", "val/confusion_matrix", "test/confusion_matrix", "test/per_class_accuracy"} <= tags
+    table = events.Tensors("val/examples")[-1].tensor_proto.string_val[0].decode()
+    assert table.startswith("| text | true | predicted | |\n") and table.count("\n") == 21
+
+
+def test_prediction_gives_a_label_and_a_probability_for_each_text(cli, folder, framework):
+    outcome = cli("predict", folder, "Königreich der Niederlande", "isole Fær\nØer")
+    assert outcome.code == 0, outcome.err
+    header, *rows = outcome.out.splitlines()
+    assert header.split() == ["input", "label", "probability"]
+    assert [re.split(" {2,}", row)[0] for row in rows] == ["Königreich der Niederlande", "isole Fær Øer"]
+
+
+def test_predictions_are_of_the_classes_and_sure_to_some_degree(folder):
+    model = open_run(folder)
+    [row] = model.predict("Vereinigte Staaten")
+    assert row["label"] in read_spec(folder)["classes"] and 1 / 15 < row["probability"] <= 1
+    assert model.predict(["Vereinigte Staaten", "x"])[0] == {**row, "probability": pytest.approx(row["probability"])}
+
+
+@pytest.mark.parametrize(("given", "part"), [([], "nothing"), (["a", 3], "int, str"), (5, "int"), ([b"a"], "bytes")])
+def test_other_inputs_are_refused(names, given, part):
+    with pytest.raises(InputError, match=f"not {part}"):
+        TASK.inputs(given, names.spec)
+
+
+def test_bytes_that_are_no_text_are_refused(names):
+    with pytest.raises(InputError, match="no UTF-8"):
+        TASK.inputs("a\udcff", names.spec)
+
+
+# What people see.
+
+
+def test_examples_are_a_table_of_texts_and_labels():
+    texts = ["one | two\nthree", "é" * 100, "four"]
+    batch = {"text": beginnings(texts), "label": np.array([0, 1, 1])}
+    logits = np.array([[2.0, 1.0], [2.0, 1.0], [0.0, 1.0]])
+    shown = TASK.examples(batch, {"logits": logits}, {"classes": ["yes", "no"]})["examples"]
+    first, second, third = shown.splitlines()[2:]
+    assert first == "| one \\| two three | yes | yes |  |"
+    assert second == f"| {'é' * 60}… | no | yes | wrong |" and third == "| four | no | no |  |"
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        (["--model.max_characters=2", "--model.min_characters=3"], "model.max_characters = 2 is less than"),
+        (["--data.tokenizer=bert"], "--model.name bert_"),
+        (["--model.buckets=1"], "model.buckets = 1"),
+        (["--model.name=bert_tiny", "--data.length=2"], "data.length = 2"),
+        (["--data.val_fraction=0"], "data.val_fraction = 0"),
+    ],
+)
+def test_settings_that_cannot_be_are_one_line(complaint, options, part):
+    words = ["train", "text_classification", "--framework", FRAMEWORKS[0], "--accelerator=cpu"]
+    assert part in complaint(*words, *options)
