@@ -29,13 +29,19 @@ def without(framework, folder):
     return folder
 
 
-def run_tests_of(project, *paths, processes=1):
+def run_tests_of(project, *arguments, hidden=None, processes=1):
     """Run a project's own tests in processes of their own; one thread each, as several suites run side by side."""
-    environment = {"PYTHONPATH": os.pathsep.join(map(str, [project / "src", *paths])), "OMP_NUM_THREADS": "1"}
+    paths = [project / "src", *([hidden] if hidden else [])]
+    environment = {"PYTHONPATH": os.pathsep.join(map(str, paths)), "OMP_NUM_THREADS": "1"}
     environment["XLA_FLAGS"] = "--xla_backend_optimization_level=0"  # as the project's `make test` has it
     words = ["-n", processes, "--dist", "worksteal"] if processes > 1 else []
-    result = command("pytest", "-q", "--no-header", "-p", "no:cacheprovider", *words, cwd=project, **environment)
+    result = command(
+        "pytest", "-q", "--no-header", "-p", "no:cacheprovider", *words, *arguments, cwd=project, **environment
+    )
     assert result.returncode == 0, "\n".join([*result.stdout.splitlines()[-80:], result.stderr[-2000:]])
+
+
+QUICK = ("-m", "not slow")  # as the project's `make test` has it
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
@@ -47,13 +53,25 @@ def test_hiding_a_framework_hides_it(tmp_path, framework):
 
 
 def test_a_project_with_both_frameworks_passes_its_own_tests(tmp_path):
-    run_tests_of(bake(tmp_path, framework="both", tasks="all"), processes=2)  # twice as many tests as the others
+    run_tests_of(bake(tmp_path, framework="both", tasks="all"), *QUICK, processes=2)  # the longest
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_project_with_one_framework_passes_the_tests_of_what_tasks_share_without_the_other(tmp_path, framework):
+    """Those of the tasks, of which there are many, are slow below; all are collected, which imports what they need."""
+    [other] = set(FRAMEWORKS) - {framework}
+    project, hidden = bake(tmp_path, framework=framework, tasks="all"), without(other, tmp_path / "hide")
+    run_tests_of(project, "--collect-only", hidden=hidden)
+    tasks = [f"--ignore-glob=*/test_*{task}*.py" for task in TASKS]
+    run_tests_of(project, *QUICK, *tasks, hidden=hidden)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_a_project_with_one_framework_passes_its_own_tests_without_the_other(tmp_path, framework):
     [other] = set(FRAMEWORKS) - {framework}
-    run_tests_of(bake(tmp_path, framework=framework, tasks="all"), without(other, tmp_path / "hide"))
+    project = bake(tmp_path, framework=framework, tasks="all")
+    run_tests_of(project, hidden=without(other, tmp_path / "hide"), processes=2)
 
 
 @pytest.mark.slow

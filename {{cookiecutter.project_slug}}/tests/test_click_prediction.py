@@ -1,6 +1,7 @@
 """Click prediction: tables as numbers, its metrics, and what its commands say of good and bad files."""
 
 import csv
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -94,6 +95,13 @@ def test_a_hash_is_the_same_always():
 def test_a_hash_does_not_depend_on_the_place_of_the_cell():
     found = cells.hashes(make_cells("", [1, 2], [["first", "a", "b"], ["b", "first", "a"]]))
     assert found[0].tolist() == [found[1, 1], found[1, 2], found[1, 0]]
+
+
+def test_a_hash_does_not_depend_on_quotes_elsewhere_in_the_file(tmp_path):
+    (tmp_path / "a.csv").write_text("a,b\n x\t,y\n")
+    (tmp_path / "b.csv").write_text('"a",b\n x\t,y\n')
+    a, b = (cells.hashes(next(read_cells(tmp_path / name, ","))).tolist() for name in ("a.csv", "b.csv"))
+    assert a == b
 
 
 def test_few_cells_share_a_hash():
@@ -305,6 +313,18 @@ def test_a_conversion_that_fails_leaves_nothing(criteo, tmp_path):
     line = refused("--data.name=criteo", f"--data.path={tmp_path / 'bad.txt'}")
     assert line == f"{tmp_path / 'bad.txt'}, row 51, column label: '2' is neither 0 nor 1"
     assert [path.name for path in tmp_path.iterdir()] == ["bad.txt"]
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(cells, "BLOCK", 1 << 14)
+    path = tmp_path / "train.txt"
+    path.write_text("".join(f"{line}\n" for line in criteo_lines(200)) * 100)
+    cells.hashes(of("a"))  # what is imported and kept for good
+    tracemalloc.start()
+    load_data(settings("--data.name=criteo", f"--data.path={path}"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3e6 < path.stat().st_size
 
 
 def test_mapped_rows_are_those_of_the_file_in_any_order_and_number(criteo, monkeypatch):

@@ -81,7 +81,7 @@ def read_cells(
 
 def make_cells(path: Path | str, lines: Sequence[int], rows: Sequence[Sequence[str]]) -> Cells:
     """Of texts."""
-    cells = [cell.strip().encode() for row in rows for cell in row]
+    cells = [cell.strip(" ").encode() for row in rows for cell in row]
     ends = np.cumsum([len(cell) for cell in cells], dtype=np.int64)
     starts = np.concatenate([[0], ends[:-1]])
     text = np.frombuffer(b"".join(cells) or b" ", np.uint8)

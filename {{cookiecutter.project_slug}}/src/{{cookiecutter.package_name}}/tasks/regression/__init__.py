@@ -76,5 +76,5 @@ task = Task(
     describe=describe,
     examples=examples,
     check=check,
-    overfit=Overfit(steps=200, loss=0.1),
+    overfit=Overfit(steps=200, loss=0.01),
 )

@@ -9,7 +9,7 @@ from ...charts import charts
 from ...config import Config
 from ...data.sources import Arrays, Batch, Spec
 from ...errors import InputError
-from ...models.bert import VARIANTS, BertConfig
+from ...models.bert import VARIANTS, BertConfig, check_length
 from ...models.fasttext import FastTextConfig
 from ...task import Inputs, Overfit, Task
 from .data import AgNewsConfig, CsvConfig, ImdbConfig, NamesConfig, Sst2Config, load, read_beginning
@@ -45,6 +45,8 @@ def check(config: Config) -> None:
             )
     elif data.length < 3:
         raise InputError(f"data.length = {data.length}: two tokens stand for the ends of a text, so 3 is the least")
+    else:
+        check_length(model, data.length)
 
 
 def describe(names: Sequence[str], outputs: Batch, spec: Spec) -> list[dict[str, Any]]:

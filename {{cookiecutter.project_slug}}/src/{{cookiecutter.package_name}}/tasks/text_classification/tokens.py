@@ -1,6 +1,5 @@
 """What the models read of a text: the ids of its n-grams (fastText) or of its word pieces (BERT). 0 is padding."""
 
-import functools
 import os
 import re
 import zlib
@@ -28,30 +27,22 @@ def encode(texts: Sequence[str], spec: Mapping[str, Any], length: int) -> np.nda
 def _ngrams(
     texts: Sequence[str], words: int, shortest: int, longest: int, buckets: int, lower: bool
 ) -> Iterator[list[int]]:
-    """Words, n-grams of up to `words` words, and n-grams of each word's characters and its two ends, as fastText has
-    them (Bojanowski et al. 2017); what is cut off are the last words' characters.
+    """Words, n-grams of up to `words` words, and n-grams of characters, of which blanks between and around words are
+    some; where there are too many, those of characters are cut off.
 
     A word is a run of letters and digits, or another character. The hash, CRC-32, is the same everywhere.
     """
-
-    @functools.lru_cache(maxsize=100_000)
-    def characters(word: str) -> list[int]:
-        whole = f"<{word}>"
-        sizes = range(shortest, min(longest, len(whole) - 1) + 1)
-        grams = (whole[i : i + n] for n in sizes for i in range(len(whole) - n + 1))
-        return [bucket(gram) for gram in grams if gram not in ("<", ">")]
 
     def bucket(gram: str) -> int:
         return zlib.crc32(gram.encode()) % (buckets - 1) + 1
 
     for text in texts:
         found = re.findall(r"\w+|[^\w\s]", text.lower() if lower else text)
-        row = [bucket(f"<{word}>") for word in found]
-        for n in range(2, words + 1):
-            row += [bucket(" ".join(found[i : i + n])) for i in range(len(found) - n + 1)]
-        for word in found:
-            row += characters(word)
-        yield row
+        spans = [slice(i, i + n) for n in range(1, words + 1) for i in range(len(found) - n + 1)]
+        row = [bucket(f"word {' '.join(found[span])}") for span in spans]
+        whole = f" {' '.join(found)} "
+        sizes = range(shortest, longest + 1) if found else ()
+        yield row + [bucket(whole[i : i + n]) for n in sizes for i in range(len(whole) - n + 1)]
 
 
 def _word_pieces(texts: Sequence[str], tokenizer: str, length: int) -> Iterator[list[int]]:
