@@ -392,6 +392,10 @@ WRONG_OPTIONS = {
     "several columns of text": (["--data.categorical=kind", "--data.drop=rooms"], "(text is in id,city)"),
     "no rows to test on": (["--data.test_fraction=0"], "data.test_fraction = 0.0 of 150 rows leaves none"),
     "no rows to validate on": (["--data.val_fraction=0"], "data.val_fraction = 0.0 of 120 rows leaves none"),
+    "no rows to train on": (
+        ["--data.val_fraction=0.999"],
+        "data.val_fraction = 0.999 of 120 rows leaves none to train",
+    ),
     "another delimiter": (["--data.delimiter=x"], "--data.delimiter x: expected one of"),
 }
 
@@ -465,7 +469,7 @@ def test_a_scatter_shows_each_example_on_the_diagonal_where_truth_and_prediction
     assert too_high[:, 0].max() < size / 4
 
 
-@pytest.mark.parametrize("values", [[], [np.nan], [2.0]])
+@pytest.mark.parametrize("values", [[], [np.nan], [2.0], [1e30]])
 def test_a_scatter_of_nothing_to_compare_is_drawn_too(values):
     picture = scatter(np.array(values), np.array(values), "y")
     assert picture.dtype == np.uint8 and picture.shape[2] == 3

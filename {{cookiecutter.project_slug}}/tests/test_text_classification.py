@@ -259,7 +259,8 @@ def trained(cli, tmp_path_factory):
     found = {}
     for framework in FRAMEWORKS:
         run_dir = tmp_path_factory.mktemp(framework)
-        words = [*small("text_classification"), *FAST, *steps(30), "--optimizer.learning_rate=0.05"]
+        words = [*small("text_classification"), *FAST, *steps(60), "--model.max_characters=3", "--model.buckets=5000"]
+        words.append("--optimizer.learning_rate=0.05")
         outcome = cli("train", "text_classification", "--framework", framework, *words, f"--run_dir={run_dir}")
         found[framework] = outcome, run_dir / "text_classification" / "default" / framework / "001"
     return found

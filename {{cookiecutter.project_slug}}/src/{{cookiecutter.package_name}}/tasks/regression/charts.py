@@ -27,13 +27,13 @@ def scatter(truth: np.ndarray, prediction: np.ndarray, name: str) -> np.ndarray:
     shown = np.isfinite(truth) & np.isfinite(prediction)
     points = np.stack([truth[shown], prediction[shown]])
     low, high = (points.min(), points.max()) if shown.any() else (0.0, 1.0)
-    room = 0.03 * (high - low) or 1.0
+    room = 0.03 * (high - low) or abs(high) or 1.0
     low, high = low - room, high + room
     picture = Image.new("RGB", (SIZE + 2 * MARGIN, SIZE + 2 * MARGIN), "white")
     draw = ImageDraw.Draw(picture, "RGBA")  # points show through others
     left, top, right, bottom = MARGIN, MARGIN, MARGIN + SIZE, MARGIN + SIZE
-    draw.rectangle((left, top, right, bottom), outline="gray")
-    draw.line((left, bottom, right, top), fill="gray")
+    draw.rectangle((left, top, right, bottom), outline="gray", width=2)
+    draw.line((left, bottom, right, top), fill="gray", width=2)
     for x, y in ((points - low) / (high - low) * SIZE).T:
         draw.ellipse((left + x - 3, bottom - y - 3, left + x + 3, bottom - y + 3), fill=(31, 119, 180, 128))
     draw.text((left, bottom + 6), f"{low:.4g}", fill="black")

@@ -114,6 +114,10 @@ def _split(count: int, config: TableConfig, tested_apart: bool) -> list[np.ndarr
         raise InputError(
             f"data.val_fraction = {config.val_fraction} of {count - test} rows leaves none to validate on: raise it"
         )
+    if test + val == count:
+        raise InputError(
+            f"data.val_fraction = {config.val_fraction} of {count - test} rows leaves none to train on: lower it"
+        )
     order = np.random.Generator(np.random.PCG64(config.split_seed)).permutation(count)
     return [np.sort(order[test + val :]), np.sort(order[test : test + val]), np.sort(order[:test])]
 
