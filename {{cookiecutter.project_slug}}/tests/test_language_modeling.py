@@ -193,6 +193,12 @@ def test_both_forms_of_gpt2s_tokenizer_give_the_same_tokens(own, project):
     assert 0 in found[0] and a.pieces[0] == b"<|endoftext|>"
 
 
+def test_weights_that_come_with_a_tokenizer_need_it(complaint, project):
+    for folder in map(str, gpt2_tokenizer(project)):
+        line = complaint("train", TASK.name, *small(TASK.name), "--framework", FRAMEWORKS[0], "--init", folder)
+        assert f"add --data.tokens bpe --data.tokenizer {folder}" in line
+
+
 def test_a_tokenizer_that_changes_texts_is_refused(own, project):
     new, _ = gpt2_tokenizer(project)
     lowering = Tokenizer.from_file(str(new / "tokenizer.json"))

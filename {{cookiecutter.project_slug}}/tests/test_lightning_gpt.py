@@ -32,12 +32,11 @@ def test_published_weights_give_the_published_logits(dtype, tolerance):
     assert np.abs(found - expected).max() < tolerance * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("steps", [[1] * 6, [4, 1, 1], [3, 3]])
-def test_a_cache_changes_nothing(steps):
+def test_a_cache_changes_nothing():
     net, tokens = published(torch.float64), torch.tensor(TOKENS)
     cache, found, position = net.create_cache(2), [], 0
     with torch.no_grad():
-        for step in steps:
+        for step in (3, 1, 1, 1):
             found.append(net.logits(net.read(tokens[:, position : position + step], cache, position)))
             position += step
         assert torch.allclose(torch.cat(found, 1), net(tokens), rtol=0, atol=1e-12)

@@ -40,8 +40,7 @@ def test_published_weights_give_the_published_logits(dtype, tolerance):
     assert np.abs(found - expected).max() < tolerance * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("steps", [[1] * 6, [4, 1, 1]])
-def test_a_cache_changes_nothing(steps):
+def test_a_cache_changes_nothing():
     @nnx.jit
     def read(model, tokens, cache, position):
         x, cache = model.read(tokens, cache, position)
@@ -50,7 +49,7 @@ def test_a_cache_changes_nothing(steps):
     with jax.enable_x64(True):
         model, tokens = published(jnp.float64), jnp.asarray(TOKENS)
         cache, found, position = model.create_cache(2), [], 0
-        for step in steps:
+        for step in (3, 1, 1, 1):
             logits, cache = read(model, tokens[:, position : position + step], cache, position)
             found.append(logits)
             position += step

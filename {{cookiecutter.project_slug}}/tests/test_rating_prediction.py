@@ -371,6 +371,6 @@ def test_the_projector_has_items_without_titles(table):
     assert header == ["item", "training ratings"] and len(rows) == 5
 
 
-def test_the_projector_gets_the_vectors_of_a_run(folder):
+def test_the_projector_gets_the_best_vectors_of_a_run(folder):
     vectors = np.loadtxt(folder / "projector/item_vectors_embedding.tsv", delimiter="\t")
-    assert vectors == pytest.approx(final_weights(folder)["item_vectors.weight"][:-1], rel=1e-3, abs=1e-6)
+    assert vectors == pytest.approx(final_weights(folder, "best")["item_vectors.weight"][:-1], rel=1e-3, abs=1e-6)

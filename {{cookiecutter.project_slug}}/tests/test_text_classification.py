@@ -156,6 +156,18 @@ def test_a_tokenizer_of_hugging_face_gives_them_too(tmp_path):
     assert pieces(list(PUBLISHED), tokenizer) == list(PUBLISHED.values())
 
 
+def test_a_folder_says_whether_its_vocabulary_has_lower_case(tmp_path):
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": true}')
+    tokenizer, _ = read_word_pieces(folder_of(tmp_path), False)
+    assert pieces(list(PUBLISHED), tokenizer) == list(PUBLISHED.values())
+
+
+def test_weights_that_come_with_word_pieces_need_them(complaint, tmp_path):
+    words = ["train", "text_classification", "--framework", FRAMEWORKS[0], "--accelerator=cpu"]
+    line = complaint(*words, "--model.name=bert_tiny", "--init", str(folder_of(tmp_path)))
+    assert f"add --data.tokenizer {tmp_path}" in line
+
+
 def test_transformers_gives_the_same_ids(tmp_path):
     transformers = pytest.importorskip("transformers")
     (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": true}')

@@ -61,9 +61,9 @@ def score(patch, values):
     """Validations find these, of which the largest is the best, whatever the monitor's mode."""
     values, validated = iter(values), session.Session.validated
 
-    def scored(self, metrics):
+    def scored(self, metrics, *shown):
         value = next(values)
-        return validated(self, {**metrics, MONITOR.removeprefix("val/"): value if MODE == "max" else -value})
+        return validated(self, {**metrics, MONITOR.removeprefix("val/"): value if MODE == "max" else -value}, *shown)
 
     patch.setattr(session.Session, "validated", scored)
 

@@ -1,6 +1,7 @@
 """Tables in text files: CSV, TSV and their kin, read row by row, and errors that name file, row and column."""
 
 import csv
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,23 +75,17 @@ class Table:
         index = self.names.index(name)
         return [row[index].strip() for row in self.rows]
 
-    def numbers(self, name: str, missing: Sequence[str] | None = None) -> np.ndarray:
+    def numbers(self, name: str, missing: Sequence[str] = ()) -> np.ndarray:
         """float64 [rows], nan for the cells that `missing` lists.
 
         Raises:
             InputError: for a cell that is no finite number.
         """
-        values = np.empty(len(self), np.float64)
-        for i, cell in enumerate(self.column(name)):
-            if missing is not None and cell in missing:
-                values[i] = np.nan
-                continue
-            try:
-                values[i] = float(cell)
-            except ValueError:
-                values[i] = np.nan
-            if not np.isfinite(values[i]):
-                what = f"{cell!r} is no number" if cell else "no value"
+        cells = self.column(name)
+        values = np.array([_number(cell) for cell in cells])
+        for i in np.flatnonzero(~np.isfinite(values)):
+            if cells[i] not in missing:
+                what = f"{cells[i]!r} is no number" if cells[i] else "no value"
                 raise InputError(f"{self.where(i, name)}: {what}")
         return values
 
@@ -114,6 +109,14 @@ def read_table(path: Path, delimiter: str = ",", **options) -> Table:
     if not numbered:
         raise InputError(f"{path} has no rows below the names of its columns")
     return Table(path, names, [cells for _, cells in numbered], [line for line, _ in numbered])
+
+
+def _number(cell: str) -> float:
+    """nan where it is none."""
+    try:
+        return float(cell)
+    except ValueError:
+        return math.nan
 
 
 def _line_of(path: Path, error: UnicodeDecodeError) -> str:

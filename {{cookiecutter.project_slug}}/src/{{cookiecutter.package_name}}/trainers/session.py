@@ -104,11 +104,32 @@ class Session:
                 f" the last good state is {self.run.folder / 'checkpoints' / (self.run.record.last or '(none yet)')}"
             )
 
-    def validated(self, metrics: Mapping[str, float | np.ndarray]) -> bool:
-        """Logs the metrics of a validation. Returns whether the monitored one is the best so far: save it then."""
+    def validated(
+        self,
+        metrics: Mapping[str, float | np.ndarray],
+        parameters: Mapping[str, np.ndarray],
+        batch: Batch,
+        outputs: Batch,
+    ) -> bool:
+        """Logs a validation. Returns whether the monitored metric is the best so far: save it then.
+
+        Args:
+            metrics: of the split.
+            parameters: by path, for histograms, and the best ones for the projector.
+            batch: the first of the split, of which examples are shown.
+            outputs: the model's, of that batch.
+        """
         values = self.measured("val", metrics)
+        for path, value in parameters.items():
+            self.run.writer.histogram(self.step, f"params/{path}", value)
+        mask = batch["mask"]
+        batch, outputs = ({name: np.asarray(value)[mask] for name, value in both.items()} for both in (batch, outputs))
+        self._show("val", self.task.examples(batch, outputs, self.spec))
         self.progress.line(values)
-        return self.run.validated(self.step, values, self.task.monitor, self.task.mode)
+        best = self.run.validated(self.step, values, self.task.monitor, self.task.mode)
+        for path, (header, labels) in self.task.embeddings(self.spec).items() if best else ():
+            self.run.writer.embedding(path, parameters[path][: len(labels)], header, labels)
+        return best
 
     def measured(self, split: str, metrics: Mapping[str, float | np.ndarray]) -> dict[str, float]:
         """Logs the metrics of a split, and charts of those that are arrays. Returns the others, by tag."""
@@ -116,19 +137,6 @@ class Session:
         self._log(values)
         self._show(split, self.task.charts(arrays(metrics), self.spec))
         return values
-
-    def histograms(self, parameters: Mapping[str, np.ndarray]) -> None:
-        """Of every parameter by its path; and the tables of vectors that the task has, for the projector."""
-        for path, value in parameters.items():
-            self.run.writer.histogram(self.step, f"params/{path}", value)
-        for path, (header, labels) in self.task.embeddings(self.spec).items():
-            self.run.writer.embedding(path, parameters[path][: len(labels)], header, labels)
-
-    def examples(self, batch: Batch, outputs: Batch) -> None:
-        """Of the first validation batch, without its padding."""
-        mask = batch["mask"]
-        batch, outputs = ({name: np.asarray(value)[mask] for name, value in both.items()} for both in (batch, outputs))
-        self._show("val", self.task.examples(batch, outputs, self.spec))
 
     def save(self, write: Callable[[Path], None], suffix: str = "") -> None:
         self.run.save(self.step, self.progress.seconds, write, suffix)

@@ -3,14 +3,13 @@
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ...charts import charts
+from ...classification import charts, describe
 from ...config import Config
 from ...data.images import Decoded, Files
-from ...data.sources import Arrays, Batch, Spec
+from ...data.sources import Arrays, Spec
 from ...errors import InputError
 from ...models.convnet import ConvNetConfig
 from ...models.mlp import MLPConfig
@@ -54,21 +53,6 @@ def check(config: Config) -> None:
             f"data.mixup = {config.data.mixup} mixes pairs, but data.batch_size = {config.data.batch_size} in "
             f"trainer.accumulate = {config.trainer.accumulate} micro-batches is no even number in each"
         )
-
-
-def describe(names: Sequence[str], outputs: Batch, spec: Spec) -> list[dict[str, Any]]:
-    """logits: float [n, classes] -> the likeliest class of each, and its probability."""
-    probabilities = _softmax(outputs["logits"])
-    best = probabilities.argmax(1)
-    return [
-        {"input": name, "label": spec["classes"][k], "probability": float(row[k])}
-        for name, row, k in zip(names, probabilities, best, strict=True)
-    ]
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    exp = np.exp(logits - logits.max(-1, keepdims=True))
-    return exp / exp.sum(-1, keepdims=True)
 
 
 task = Task(

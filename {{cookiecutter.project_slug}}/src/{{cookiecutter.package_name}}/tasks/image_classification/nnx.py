@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from clu import metrics
-from flax import nnx, struct
+from flax import nnx
 
 from ...config import Config
 from ...models.convnet.nnx import ConvNet
@@ -16,6 +16,7 @@ from ...models.mlp.nnx import MLP
 from ...models.resnet import VARIANTS
 from ...models.resnet.nnx import ResNet
 from ...task import Loss
+from ...trainers.nnx.metrics import confusion_matrix
 
 Batch = dict[str, jax.Array]
 
@@ -90,27 +91,3 @@ def in_top5(logits: jax.Array, labels: jax.Array, **_) -> jax.Array:
     """float [batch, classes], int [batch] -> bool [batch]."""
     _, likeliest = jax.lax.top_k(logits, 5)
     return (likeliest == labels[:, None]).any(1)
-
-
-def confusion_matrix(classes: int) -> type[metrics.Metric]:
-    """clu has none: int32 [class, predicted class], how many examples."""
-
-    @struct.dataclass
-    class ConfusionMatrix(metrics.Metric):
-        counts: jax.Array
-
-        @classmethod
-        def empty(cls):
-            return cls(jnp.zeros((classes, classes), jnp.int32))
-
-        @classmethod
-        def from_model_output(cls, logits: jax.Array, labels: jax.Array, mask: jax.Array, **_):
-            return cls(cls.empty().counts.at[labels, logits.argmax(-1)].add(mask))
-
-        def merge(self, other):
-            return self.replace(counts=self.counts + other.counts)
-
-        def compute(self) -> jax.Array:
-            return self.counts
-
-    return ConfusionMatrix

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -75,6 +76,10 @@ def check(config: Config) -> None:
     model, data = config.model, config.data
     if model.width % model.heads:
         raise InputError(f"model.width = {model.width} is not divisible by model.heads = {model.heads}")
+    if config.init and not data.tokenizer and tokens.Bpe.stands_in(Path(config.init)):
+        raise InputError(
+            f"--init {config.init} is for the tokens there: add --data.tokens bpe --data.tokenizer {config.init}"
+        )
     if data.tokenizer and data.tokens != "bpe":
         raise InputError(f"data.tokenizer = {data.tokenizer!r} is for data.tokens = bpe, which is {data.tokens!r}")
     if data.tokens == "bpe" and not data.tokenizer and data.vocabulary < 256:

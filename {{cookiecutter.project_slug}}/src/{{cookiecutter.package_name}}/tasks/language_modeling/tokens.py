@@ -52,6 +52,7 @@ class Bpe:
     """Byte-level BPE, of a `tokenizer.json` as the library `tokenizers` has it. Every text can be split into it."""
 
     FILE = "tokenizer.json"
+    PARTS = ("vocab.json", "merges.txt")  # the same in two files, as older folders have it
 
     def __init__(self, content: str):
         from tokenizers import Tokenizer  # takes a moment, so only when asked for
@@ -81,6 +82,11 @@ class Bpe:
         return cls(tokenizer.to_str())
 
     @classmethod
+    def stands_in(cls, folder: Path) -> bool:
+        """Whether `read` would find one."""
+        return (folder / cls.FILE).is_file() or all((folder / part).is_file() for part in cls.PARTS)
+
+    @classmethod
     def read(cls, path: Path) -> "Bpe":
         """path: a `tokenizer.json`, or a folder with it, or with `vocab.json` and `merges.txt`."""
         from tokenizers import Tokenizer, models
@@ -89,10 +95,9 @@ class Bpe:
         try:
             if file.is_file():
                 return cls(file.read_text(encoding="utf-8"))
-            parts = [path / "vocab.json", path / "merges.txt"]
-            if not all(part.is_file() for part in parts):
-                raise InputError("no tokenizer.json there, nor vocab.json with merges.txt")
-            tokenizer = _byte_level(Tokenizer(models.BPE.from_file(*map(str, parts))))
+            if not cls.stands_in(path):
+                raise InputError(f"no {cls.FILE} there, nor {' with '.join(cls.PARTS)}")
+            tokenizer = _byte_level(Tokenizer(models.BPE.from_file(*(str(path / part) for part in cls.PARTS))))
             tokenizer.add_special_tokens([end for end in ["<|endoftext|>"] if tokenizer.token_to_id(end) is not None])
             return cls(tokenizer.to_str())
         except InputError as error:

@@ -1,11 +1,9 @@
 """Text classification: which of the classes does a text belong to?"""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable
+from pathlib import Path
 
-import numpy as np
-
-from ...charts import charts
+from ...classification import charts, describe
 from ...config import Config
 from ...data.sources import Arrays, Batch, Spec
 from ...errors import InputError
@@ -13,7 +11,7 @@ from ...models.bert import VARIANTS, BertConfig, check_length
 from ...models.fasttext import FastTextConfig
 from ...task import Inputs, Overfit, Task
 from .data import AgNewsConfig, CsvConfig, ImdbConfig, NamesConfig, Sst2Config, load, read_beginning
-from .tokens import encode
+from .tokens import encode, has_word_pieces
 
 
 def inputs(given: Iterable[str] | str, spec: Spec) -> Inputs:
@@ -43,20 +41,12 @@ def check(config: Config) -> None:
                 f"model.max_characters = {model.max_characters} is less than model.min_characters = "
                 f"{model.min_characters}: raise it, or 0 for words alone"
             )
+    elif not data.tokenizer and config.init and has_word_pieces(Path(config.init)):
+        raise InputError(f"--init {config.init} is for the word pieces there: add --data.tokenizer {config.init}")
     elif data.length < 3:
         raise InputError(f"data.length = {data.length}: two tokens stand for the ends of a text, so 3 is the least")
     else:
         check_length(model, data.length)
-
-
-def describe(names: Sequence[str], outputs: Batch, spec: Spec) -> list[dict[str, Any]]:
-    """logits: float [n, classes] -> the likeliest class of each, and its probability."""
-    probabilities = _softmax(outputs["logits"])
-    best = probabilities.argmax(1)
-    return [
-        {"input": name, "label": spec["classes"][k], "probability": float(row[k])}
-        for name, row, k in zip(names, probabilities, best, strict=True)
-    ]
 
 
 def examples(batch: Batch, outputs: Batch, spec: Spec, count: int = 20) -> dict[str, str]:
@@ -68,11 +58,6 @@ def examples(batch: Batch, outputs: Batch, spec: Spec, count: int = 20) -> dict[
         wrong = "" if label == guess else "wrong"
         rows.append(f"| {shown} | {spec['classes'][label]} | {spec['classes'][guess]} | {wrong} |")
     return {"examples": "\n".join(rows)}
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    exp = np.exp(logits - logits.max(-1, keepdims=True))
-    return exp / exp.sum(-1, keepdims=True)
 
 
 task = Task(

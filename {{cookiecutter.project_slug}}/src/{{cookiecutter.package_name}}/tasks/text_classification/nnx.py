@@ -14,15 +14,19 @@ from ...config import Config
 from ...models.bert.nnx import BertClassifier
 from ...models.fasttext.nnx import FastText
 from ...task import Loss
+from ...trainers.nnx.metrics import confusion_matrix
 
 Batch = dict[str, jax.Array]
 
 
 def create_metrics(spec: Mapping[str, Any]) -> type[metrics.Collection]:
     """`confusion`: [class, predicted class], how many texts; the others are numbers."""
-    confusion, macro_f1 = confusion_metrics(len(spec["classes"]))
+    confusion = confusion_matrix(len(spec["classes"]))
     return metrics.Collection.create(
-        loss=metrics.Average.from_output("loss"), accuracy=metrics.Accuracy, macro_f1=macro_f1, confusion=confusion
+        loss=metrics.Average.from_output("loss"),
+        accuracy=metrics.Accuracy,
+        macro_f1=macro_f1(confusion),
+        confusion=confusion,
     )
 
 
@@ -60,32 +64,14 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
 
 
-def confusion_metrics(classes: int) -> tuple[type[metrics.Metric], type[metrics.Metric]]:
-    """clu has neither: the matrix, and the mean F1 of the classes that have texts or predictions."""
+def macro_f1(confusion: type[metrics.Metric]) -> type[metrics.Metric]:
+    """Of a confusion matrix: the mean F1 of the classes that have texts or predictions."""
 
     @struct.dataclass
-    class Confusion(metrics.Metric):
-        counts: jax.Array  # int32 [class, predicted class]
-
-        @classmethod
-        def empty(cls):
-            return cls(jnp.zeros((classes, classes), jnp.int32))
-
-        @classmethod
-        def from_model_output(cls, logits: jax.Array, labels: jax.Array, mask: jax.Array, **_):
-            return cls(cls.empty().counts.at[labels, logits.argmax(-1)].add(mask))
-
-        def merge(self, other):
-            return self.replace(counts=self.counts + other.counts)
-
-        def compute(self) -> jax.Array:
-            return self.counts
-
-    @struct.dataclass
-    class MacroF1(Confusion):
+    class MacroF1(confusion):
         def compute(self) -> np.float64:
             counts = np.asarray(self.counts, np.float64)
             both = counts.sum(0) + counts.sum(1)  # texts and predictions of a class
             return np.mean(2 * np.diag(counts)[both > 0] / both[both > 0])
 
-    return Confusion, MacroF1
+    return MacroF1

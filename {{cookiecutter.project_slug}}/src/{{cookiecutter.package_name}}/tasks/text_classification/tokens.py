@@ -1,5 +1,6 @@
 """What the models read of a text: the ids of its n-grams (fastText) or of its word pieces (BERT). 0 is padding."""
 
+import json
 import os
 import re
 import zlib
@@ -12,6 +13,7 @@ import numpy as np
 from ...errors import InputError
 
 PAD, UNKNOWN, BEGIN, END, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"  # as BERT has them
+WHOLE, PIECES, SETTINGS = "tokenizer.json", "vocab.txt", "tokenizer_config.json"  # files in Hugging Face's layout
 AT_ONCE = 1000  # texts, of which the library makes large objects
 
 
@@ -68,21 +70,27 @@ def learn_word_pieces(texts: Sequence[str], size: int, lower: bool) -> tuple[str
     return _finished(_bert(tokenizer.get_vocab(), lower))
 
 
+def has_word_pieces(folder: Path) -> bool:
+    """Whether `read_word_pieces` would find any."""
+    return any((folder / name).is_file() for name in (WHOLE, PIECES))
+
+
 def read_word_pieces(folder: Path, lower: bool) -> tuple[str, int]:
     """The tokenizer of a BERT in Hugging Face's layout, as JSON, and its number of pieces: `tokenizer.json`, or
-    `vocab.txt`, whose line i is piece i, with BERT's own rules.
+    `vocab.txt`, whose line i is piece i, with BERT's own rules, and lower where `tokenizer_config.json` says nothing.
 
     Raises:
         InputError: where there is neither, or another kind of tokenizer.
     """
-    whole, pieces = folder / "tokenizer.json", folder / "vocab.txt"
-    path = next((path for path in (whole, pieces) if path.is_file()), None)
-    if path is None:
-        raise InputError(f"data.tokenizer = {str(folder)!r}: no tokenizer.json and no vocab.txt there")
+    if not has_word_pieces(folder):
+        raise InputError(f"data.tokenizer = {str(folder)!r}: no {WHOLE} and no {PIECES} there")
+    path, settings = next(folder / name for name in (WHOLE, PIECES) if (folder / name).is_file()), folder / SETTINGS
     try:
         text = path.read_text(encoding="utf-8")
-        if path == whole:
+        if path.name == WHOLE:
             return _finished(_tokenizers().Tokenizer.from_str(text))
+        if settings.is_file():
+            lower = json.loads(settings.read_text(encoding="utf-8")).get("do_lower_case", lower)
         lines = text.removesuffix("\n").split("\n")  # not at other ends of lines, which may be pieces
         return _finished(_bert({piece: i for i, piece in enumerate(lines)}, lower))
     except UnicodeDecodeError as error:

@@ -65,10 +65,9 @@ class SessionCallback(L.Callback):
         metrics = {
             tag.removeprefix("val/"): float(v) for tag, v in trainer.callback_metrics.items() if tag.startswith("val/")
         } | module.arrays
-        session.histograms(parameters(module))
         with torch.no_grad(), trainer.precision_plugin.forward_context():
-            session.examples(numpy(self.first), numpy(module(self.first)))
-        improved = session.validated(metrics)
+            outputs = module(self.first)
+        improved = session.validated(metrics, parameters(module), numpy(self.first), numpy(outputs))
         self.validating.close()
         trainer.should_stop |= self._save(trainer, session.plan.saves(session.step) or improved)
 

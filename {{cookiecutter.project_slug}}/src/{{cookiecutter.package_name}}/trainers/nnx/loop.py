@@ -104,9 +104,8 @@ class Engine:
         batches = eval_batches(data.val, batch_size, plan.eval_batches, self.config.data.workers)
         first = next(batches)
         metrics = self.run_metrics(state, itertools.chain([first], batches))
-        session.histograms(self.parameters(state))
-        session.examples(first, jax.device_get(self.predict_step(state, first)))
-        return session.validated(metrics)
+        outputs = jax.device_get(self.predict_step(state, first))
+        return session.validated(metrics, self.parameters(state), first, outputs)
 
     def evaluate(self, checkpoint: Path, batches: Iterable[Batch]) -> dict[str, float | np.ndarray]:
         return self.run_metrics(self.restore(checkpoint), batches)

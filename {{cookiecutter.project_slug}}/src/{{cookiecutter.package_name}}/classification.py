@@ -1,13 +1,25 @@
-"""What TensorBoard shows of tasks that tell classes apart, beside numbers."""
+"""What tasks that tell classes apart share: readable predictions, and what TensorBoard shows beside numbers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from .data.sources import Batch, Spec
 
-def charts(arrays: Mapping[str, np.ndarray], spec: Mapping[str, Any]) -> dict[str, np.ndarray | str]:
+
+def describe(names: Sequence[str], outputs: Batch, spec: Spec) -> list[dict[str, Any]]:
+    """logits: float [n, classes] -> the likeliest class of each, and its probability."""
+    probabilities = _softmax(outputs["logits"])
+    best = probabilities.argmax(1)
+    return [
+        {"input": name, "label": spec["classes"][k], "probability": float(row[k])}
+        for name, row, k in zip(names, probabilities, best, strict=True)
+    ]
+
+
+def charts(arrays: Mapping[str, np.ndarray], spec: Spec) -> dict[str, np.ndarray | str]:
     """`confusion`: [class, predicted class], how many examples -> the matrix as a picture, and a table of classes."""
     counts = arrays["confusion"].astype(np.int64)
     return {
@@ -51,3 +63,8 @@ def per_class_accuracy(counts: np.ndarray, classes: list[str]) -> str:
             taken = f"{classes[j]} ({wrong[i, j]})" if wrong[i, j] else ""
             rows.append(f"| {classes[i]} | {accuracies[i]:.4f} | {totals[i]} | {taken} |")
     return "\n".join(rows)
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    exp = np.exp(logits - logits.max(-1, keepdims=True))
+    return exp / exp.sum(-1, keepdims=True)
