@@ -175,7 +175,7 @@ def test_inputs_that_are_no_texts_are_one_line(plays, given):
 
 
 def test_weights_of_another_vocabulary_are_one_line(complaint, files, framework):
-    words = ("train", TASK.name, *small(TASK.name), "--framework", framework, f"--init={files}/old")
+    words = ("train", TASK.name, *small(TASK.name), "--framework", framework, f"--init={files}/old/model.safetensors")
     line = complaint(*words, "--model.layers=2", "--model.width=8", "--model.context=6")
     assert "wte.weight is [300, 8] and should be" in line
 
