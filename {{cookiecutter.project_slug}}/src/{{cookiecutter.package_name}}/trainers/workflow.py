@@ -1,6 +1,7 @@
 """Train, evaluate, predict: the course of each, whatever the framework. An engine, which `engine()` gives, has
 
 Engine(config, task, spec)                          raises InputError where the hardware is not there
+.share                                              what this process reads of every batch
 .describe()                                         the device, in words
 .start_from(weights)                                begins with them; raises InputError where they do not fit
 .train(checkpoint, batches, data, plan, session)    from a checkpoint, or from the beginning where it is None
@@ -25,10 +26,11 @@ from typing import Any
 import numpy as np
 
 from .. import task as tasks
-from ..config import Config, read_options
+from ..config import Config, MeshConfig, read_options
 from ..data.batches import TrainBatches, eval_batches, make_batch
 from ..data.sources import Arrays, Batch, Dataset, Spec
 from ..errors import InputError, RunError, Stopped
+from ..processes import in_turn
 from ..run import Finished, Run, check_spec, is_file, read_config, read_record, read_spec, versions
 from ..weights import Weights
 from ..weights import read as read_weights
@@ -51,22 +53,25 @@ def train(config: Config) -> Path:
     began = time.perf_counter()
     check(config)
     task = tasks.find(config.task)
+    framework = frameworks()[config.framework]
+    processes = framework.join(config)
     try:
-        run = Run.choose(config)
+        run = Run.choose(config, processes)
     except Finished as finished:
-        print(f"{finished.folder} is finished", file=sys.stderr)
+        if processes.rank == 0:
+            print(f"{finished.folder} is finished", file=sys.stderr)
         return finished.folder
     try:
         # A run that goes on, or begins with another's state, has what was fitted then.
-        data = task.load(config, read_spec(run.resume_from.parents[1]) if run.resume_from else None)
-        batches = TrainBatches(data, config.data.batch_size, config.seed, config.data.on_device)
+        spec = read_spec(run.resume_from.parents[1]) if run.resume_from else None
+        data = in_turn(processes, lambda: task.load(config, spec))
+        settings = (config.data.batch_size, config.seed, config.data.on_device)
         if config.debug == "overfit":
-            data = _one_batch(data, batches)
-            batches = TrainBatches(data, config.data.batch_size, config.seed, config.data.on_device)
-        plan = Plan.of(config, batches.steps_per_epoch, run.record.start, task.overfit.steps)
-        framework = frameworks()[config.framework]
-        weights = _weights(config) if config.init and not run.resume_from else None
+            data = _one_batch(data, TrainBatches(data, *settings))
         engine = _engine(config, data.spec)
+        batches = TrainBatches(data, *settings, engine.share)
+        plan = Plan.of(config, batches.steps_per_epoch, run.record.start, task.overfit.steps)
+        weights = _weights(config) if config.init and not run.resume_from else None
         if weights:
             engine.start_from(weights)
         run.start(data.spec, len(data.train), framework.PACKAGES, engine.describe())
@@ -76,7 +81,7 @@ def train(config: Config) -> Path:
             engine.train(run.resume_from, batches, data, plan, session)
         if session.signal:
             raise Stopped(session.signal, f"step {session.step} is saved, the same command goes on from there")
-        if session.step < plan.total_steps and session.progress.out_of_time and not run.out_of_patience:
+        if session.step < plan.total_steps and session.out_of_time and not run.out_of_patience:
             session.say(
                 f"{run.folder} is unfinished after trainer.max_minutes = {config.trainer.max_minutes}: "
                 f"step {session.step} is saved, the same command goes on from there"
@@ -108,7 +113,7 @@ def evaluate(
     data = task.load(config, read_spec(folder))
     check_spec(folder, data.spec)
     batches = eval_batches(data.test, config.data.batch_size, workers=config.data.workers)
-    metrics = _engine(config, data.spec).evaluate(path, batches)
+    metrics = _engine(_on_one_device(config), data.spec).evaluate(path, batches)
     return scalars("test", metrics), task.charts(arrays(metrics), data.spec)
 
 
@@ -122,7 +127,7 @@ class Predictor:
     """
 
     def __init__(self, folder: Path, config: Config, checkpoint: str = "best"):
-        self.config, self.spec, self.task = config, read_spec(folder), tasks.find(config.task)
+        self.config, self.spec, self.task = _on_one_device(config), read_spec(folder), tasks.find(config.task)
         self._checkpoint = _checkpoint(folder, config, checkpoint)
 
     @functools.cached_property
@@ -148,6 +153,12 @@ class Predictor:
         source, _ = self.task.inputs([settings.pop("prompt")], self.spec)
         pieces = self._engine.generate(self._checkpoint, source[np.arange(1)], **settings)
         return self.task.stream(pieces, self.spec)
+
+
+def _on_one_device(config: Config) -> Config:
+    """What is not training takes one, whatever a run was trained on: its checkpoints go anywhere."""
+    one = dataclasses.replace(config.accelerator, devices=1, nodes=1, mesh=MeshConfig())
+    return dataclasses.replace(config, accelerator=one)
 
 
 def _engine(config: Config, spec: Spec):
@@ -183,7 +194,7 @@ def _weights(config: Config) -> Weights:
         if not (path / "config.yaml").is_file():  # no run
             return config.model.adopt(read_weights(path))
         there = load_config("", {"accelerator.platform": config.accelerator.platform}, saved=read_config(path))
-        return _engine(there, read_spec(path)).weights(_checkpoint(path, there, "best"))
+        return _engine(_on_one_device(there), read_spec(path)).weights(_checkpoint(path, there, "best"))
     except InputError as error:
         raise InputError(
             f"--init {error}" if str(error).startswith(str(path)) else f"--init {path}: {error}"
@@ -194,7 +205,7 @@ def _test(engine, data: Dataset, plan: Plan, session: Session) -> dict[str, floa
     """Of the best checkpoint, once, at the end."""
     run = session.run
     config = run.config.data
-    batches = eval_batches(data.test, config.batch_size, plan.eval_batches, config.workers)
+    batches = eval_batches(data.test, config.batch_size, plan.eval_batches, config.workers, engine.share)
     found = engine.evaluate(run.folder / "checkpoints" / (run.record.best or run.record.last), batches)
     return session.measured("test", found)
 

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from ...config import PositiveInt, option
+from ...config import Config, PositiveInt, option
+from ...processes import Alone, Processes
 
 TITLE = "PyTorch Lightning"
 PLATFORMS = ("cpu", "gpu")
@@ -22,6 +23,11 @@ class Section:
 
     steps_per_call: PositiveInt = option(1, "steps in one training_step; more is faster where steps are short")
     compile: bool = option(False, "torch.compile the model: a slow first step, then faster ones, on gpu above all")
+
+
+def join(config: Config) -> Processes:
+    """The processes of the run: one for each device."""
+    return Alone()
 
 
 def engine():

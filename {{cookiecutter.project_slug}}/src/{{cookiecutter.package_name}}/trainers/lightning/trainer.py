@@ -14,7 +14,7 @@ from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.plugins.precision import MixedPrecision
 
 from ...config import Config, to_dict
-from ...data.batches import TrainBatches, eval_batches
+from ...data.batches import Share, TrainBatches, eval_batches
 from ...data.sources import Batch, Dataset, Source
 from ...task import Task
 from ...weights import Weights, init_words, match, overlay
@@ -92,6 +92,7 @@ class Engine:
         logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
         self.config, self.task, self.spec = config, task, spec
         self.device = devices.pick(config.accelerator.platform)
+        self.share = Share()
         self.initial: Weights = {}
         self._open: Path | None = None  # the checkpoint that predictions are made with
 
