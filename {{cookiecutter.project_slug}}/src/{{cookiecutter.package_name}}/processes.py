@@ -59,7 +59,9 @@ def led(processes: Processes, work: Callable[[], Value]) -> Value:
             told = {"error": str(error)}
     told = processes.share(told)
     if "error" in told:
-        raise InputError(told["error"])
+        error = InputError(told["error"])
+        error.told = processes.rank > 0
+        raise error
     return told["value"]
 
 

@@ -25,7 +25,8 @@ class Session:
     def __init__(self, run: Run, task: Task, spec: Mapping, plan: Plan, began: float):
         self.run, self.task, self.spec, self.plan = run, task, spec, plan
         self.progress = Progress(plan, run.config, run.record.step, run.record.seconds, began, shown=run.leads)
-        self.signal, self.out_of_time = 0, False
+        self.caught = 0  # the signal that this process has got
+        self.signal, self.out_of_time = 0, False  # what all know of
         self.listeners: list[Callable[[int, Mapping[str, float]], None]] = []  # get what is logged, too
         self.parameters = 0
         self.loss = math.nan  # train/loss, as logged last
@@ -42,8 +43,8 @@ class Session:
 
         Where several processes train, all of them ask, after the same step: what one has met ends all.
         """
-        self.signal = self.run.processes.largest(self.signal)
-        self.out_of_time = bool(self.run.processes.largest(self.progress.out_of_time))
+        told = self.run.processes.largest(2 * self.caught + self.progress.out_of_time)
+        self.signal, self.out_of_time = told // 2, bool(told % 2)
         return bool(self.signal) or self.out_of_time or self.run.out_of_patience
 
     def say(self, line: str) -> None:
@@ -76,9 +77,9 @@ class Session:
         """Takes the signals; where the caller is not the main thread, as in some notebooks, it handles them."""
 
         def note(number: int, frame) -> None:
-            if self.signal:
+            if self.caught:
                 raise KeyboardInterrupt
-            self.signal = number
+            self.caught = number
 
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):

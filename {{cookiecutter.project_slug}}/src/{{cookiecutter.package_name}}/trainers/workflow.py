@@ -66,12 +66,13 @@ def train(config: Config) -> Path:
         spec = read_spec(run.resume_from.parents[1]) if run.resume_from else None
         data = in_turn(processes, lambda: task.load(config, spec))
         settings = (config.data.batch_size, config.seed, config.data.on_device)
+        whole = TrainBatches(data, *settings)  # before a framework is imported: there may be too few examples
         if config.debug == "overfit":
-            data = _one_batch(data, TrainBatches(data, *settings))
+            data = _one_batch(data, whole)
         engine = _engine(config, data.spec)
         batches = TrainBatches(data, *settings, engine.share)
         plan = Plan.of(config, batches.steps_per_epoch, run.record.start, task.overfit.steps)
-        weights = _weights(config) if config.init and not run.resume_from else None
+        weights = _weights(config, data.spec) if config.init and not run.resume_from else None
         if weights:
             engine.start_from(weights)
         run.start(data.spec, len(data.train), framework.PACKAGES, engine.describe())
@@ -80,7 +81,9 @@ def train(config: Config) -> Path:
         with session.signals(), contextlib.closing(session.progress):
             engine.train(run.resume_from, batches, data, plan, session)
         if session.signal:
-            raise Stopped(session.signal, f"step {session.step} is saved, the same command goes on from there")
+            stopped = Stopped(session.signal, f"step {session.step} is saved, the same command goes on from there")
+            stopped.told = not run.leads
+            raise stopped
         if session.step < plan.total_steps and session.out_of_time and not run.out_of_patience:
             session.say(
                 f"{run.folder} is unfinished after trainer.max_minutes = {config.trainer.max_minutes}: "
@@ -155,6 +158,22 @@ class Predictor:
         return self.task.stream(pieces, self.spec)
 
 
+def rehearse(saved: Mapping[str, Any]) -> dict[str, int]:
+    """One step as the devices of a config would take it, on as many that the CPU is taken for.
+
+    saved: the config as plain values, which go from one process to another.
+
+    Returns the bytes that each would hold, by what they are. Raises InputError for what would end the run before its
+    first step.
+    """
+    config = load_config(saved=saved)
+    check(config)
+    task = tasks.find(config.task)
+    data = task.load(config, None)
+    plain = {name: value for name, value in data.spec.items() if not is_file(name)}
+    return frameworks()[config.framework].rehearse(config, task, plain, data)
+
+
 def _on_one_device(config: Config) -> Config:
     """What is not training takes one, whatever a run was trained on: its checkpoints go anywhere."""
     one = dataclasses.replace(config.accelerator, devices=1, nodes=1, mesh=MeshConfig())
@@ -187,14 +206,19 @@ def _one_batch(data: Dataset, batches: TrainBatches) -> Dataset:
     return Dataset(arrays, arrays, arrays, data.spec)
 
 
-def _weights(config: Config) -> Weights:
+def _weights(config: Config, spec: Spec) -> Weights:
     """Of `--init`: those of a file, of a folder that holds `model.safetensors`, or the best ones of a run."""
     path = Path(config.init)
     try:
         if not (path / "config.yaml").is_file():  # no run
             return config.model.adopt(read_weights(path))
+        theirs = read_spec(path)
+        for name in sorted(filter(is_file, theirs)):
+            if not np.array_equal(theirs[name], spec.get(name)):
+                other = f"its fitted/{name} is not that of these data: its inputs meant something else"
+                print(f"--init {path}: {other}", file=sys.stderr)
         there = load_config("", {"accelerator.platform": config.accelerator.platform}, saved=read_config(path))
-        return _engine(_on_one_device(there), read_spec(path)).weights(_checkpoint(path, there, "best"))
+        return _engine(_on_one_device(there), theirs).weights(_checkpoint(path, there, "best"))
     except InputError as error:
         raise InputError(
             f"--init {error}" if str(error).startswith(str(path)) else f"--init {path}: {error}"

@@ -34,7 +34,7 @@ class GptConfig(ModelConfig):
         """Those of a GPT2Model or GPT2LMHeadModel. Of more positions than `context`, the first are taken."""
         named = {name.removeprefix("transformer."): value for name, value in weights.items()}
         first = named.get("h.0.attn.c_attn.weight")  # three times as wide as it is high, or the other way round
-        turned = TURNED if first is not None and first.shape[0] < first.shape[1] else ()
+        turned = TURNED if first is not None and first.shape[0] < first.shape[-1] else ()
         found = {}
         for name, value in named.items():
             if name.endswith((".attn.bias", ".attn.masked_bias")) or name == "lm_head.weight":

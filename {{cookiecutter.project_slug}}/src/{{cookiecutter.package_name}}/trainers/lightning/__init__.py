@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from ...config import Config, PositiveInt, option
-from ...processes import Alone, Processes
+from ...processes import ALONE, Processes
 
 TITLE = "PyTorch Lightning"
-PLATFORMS = ("cpu", "gpu")
+PLATFORMS = ("cpu", "gpu", "mps")
 REFUSED = {
     "tpu": "torch_xla ends at torch 2.9, so Lightning has no TPU today: use --accelerator gpu or cpu"
 }  # platform: why not
@@ -27,7 +27,11 @@ class Section:
 
 def join(config: Config) -> Processes:
     """The processes of the run: one for each device."""
-    return Alone()
+    if config.accelerator.devices == config.accelerator.nodes == 1:
+        return ALONE
+    from .processes import join
+
+    return join(config.accelerator)
 
 
 def engine():
@@ -40,3 +44,9 @@ def hardware():
     from . import devices
 
     return devices
+
+
+def rehearse(*settings):
+    from .rehearsal import rehearse
+
+    return rehearse(*settings)

@@ -50,3 +50,9 @@ def hardware():
     from . import devices
 
     return devices
+
+
+def rehearse(*settings):
+    from .rehearsal import rehearse
+
+    return rehearse(*settings)

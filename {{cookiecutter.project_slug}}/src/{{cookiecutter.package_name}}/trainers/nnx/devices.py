@@ -18,6 +18,11 @@ def count() -> dict[str, int]:
     return found
 
 
+def memory(platform: str) -> int:
+    """Bytes of a device; 0 where it does not tell."""
+    return (jax.devices(platform)[0].memory_stats() or {}).get("bytes_limit", 0)
+
+
 def pick(platform: str, devices: int = 1, nodes: int = 1) -> list[jax.Device]:
     """The devices of all nodes; `auto` takes the best platform there is. devices: of each node, 0: all.
 

@@ -35,8 +35,7 @@ class Devices:
         self.sizes, self.tensor = Mesh.of(config, len(found)), tensor
         if self.sizes.tensor > 1 and not tensor:
             raise InputError(
-                f"accelerator.mesh.tensor = {self.sizes.tensor}: this model has no kernels that are cut: it is for "
-                "transformers"
+                f"accelerator.mesh.tensor = {self.sizes.tensor} is for transformers: this model has no kernels to cut"
             )
         shape = (self.sizes.data, self.sizes.fsdp, self.sizes.tensor)
         # Auto: the compiler cuts what is in between.
@@ -102,8 +101,8 @@ class Devices:
                 axis = 1 if cut == "columns" else 0  # [inputs, outputs]
                 if leaf.shape[axis] % self.sizes.tensor:
                     raise InputError(
-                        f"accelerator.mesh.tensor = {self.sizes.tensor}: {module} has {leaf.shape[axis]} {cut}, which "
-                        "that does not divide"
+                        f"accelerator.mesh.tensor = {self.sizes.tensor} does not divide the {leaf.shape[axis]} {cut} "
+                        f"of {module}"
                     )
                 axes[axis] = "tensor"
             if self.sizes.fsdp > 1:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 from typing import Any
 
 import jax
@@ -45,12 +46,27 @@ def join(platform: str) -> JaxProcesses:
     if platform == "cpu":
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
     if not jax.distributed.is_initialized():
+        if given.get("process_id") == 0 and "coordinator_address" in given:
+            _check_port(given["coordinator_address"])
         try:
             jax.distributed.initialize(**given, initialization_timeout=START, heartbeat_timeout_seconds=HEARTBEAT)
         except (RuntimeError, ValueError) as error:
             shown = ", ".join(f"{name} = {value}" for name, value in given.items()) or "nothing was given by JAX_..."
             raise InputError(f"the processes of the run do not come together ({shown}): {_first(error)}") from error
     return JaxProcesses()
+
+
+def _check_port(address: str) -> None:
+    """Raises InputError where the first process cannot wait for the others there: jax itself would crash."""
+    port = address.rpartition(":")[2]
+    if not port.isdecimal():
+        raise InputError(f"JAX_COORDINATOR_ADDRESS = {address!r} in the environment: HOST:PORT is wanted")
+    with socket.socket() as ours:
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            ours.bind(("", int(port)))
+        except (OSError, OverflowError) as error:
+            raise InputError(f"JAX_COORDINATOR_ADDRESS = {address!r}: port {port} is in use: choose another") from error
 
 
 def _number(name: str) -> int | None:
