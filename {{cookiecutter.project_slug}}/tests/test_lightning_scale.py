@@ -18,7 +18,7 @@ from {{cookiecutter.package_name}}.run import read_record
 from {{cookiecutter.package_name}}.trainers import workflow
 
 TEXT = "language_modeling"
-needs_text = pytest.mark.skipif(TEXT not in tasks.names(), reason="of the tasks, only this one has a transformer so small")
+needs_text = pytest.mark.skipif(TEXT not in tasks.names(), reason="no other task has a transformer so small")
 MESHES = {
     "fsdp": (1, 2, 1),
     "tensor": (1, 1, 2),
@@ -100,11 +100,14 @@ def test_a_signal_to_one_process_stops_both_with_their_state_saved(project):
     _, errors = process.communicate(timeout=60)
     record = read_record(folder_of(options, "stopped"))
     assert process.returncode == 143 and record.last
-    assert errors.splitlines()[-1] == f"error: SIGTERM: step {record.step} is saved, the same command goes on from there"
+    said = f"error: SIGTERM: step {record.step} is saved, the same command goes on from there"
+    assert errors.splitlines()[-1] == said
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "told"), [(signal.SIGKILL, "process 1 has ended with code -9"), (signal.SIGSTOP, "silent")])
+@pytest.mark.parametrize(
+    ("number", "told"), [(signal.SIGKILL, "process 1 has ended with code -9"), (signal.SIGSTOP, "silent")]
+)
 def test_a_process_that_is_gone_ends_the_other(project, number, told):
     process, second = running([TASK, *SMALL, "--framework=lightning", "--trainer.log_every=1"], "gone")
     began = time.monotonic()

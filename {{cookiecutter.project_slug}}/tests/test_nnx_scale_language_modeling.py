@@ -35,7 +35,8 @@ def test_the_step_lowers_for_cut_kernels_on_accelerators_that_are_not_here(tmp_p
 
 def test_kernels_that_cannot_be_cut_so_are_told(tmp_path):
     options = ["--model.width=36", "--model.heads=2", "--trainer.max_steps=1", *mesh(tensor=8)]
-    words = [sys.executable, "-m", "{{cookiecutter.package_name}}", "train", TASK, "--framework=nnx", *small(TASK), *options]
+    words = [sys.executable, "-m", "{{cookiecutter.package_name}}", "train", TASK, "--framework=nnx"]
+    words += [*small(TASK), *options]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
