@@ -56,8 +56,10 @@ def expected_files(framework, tasks):
             wanted &= folders != ["tests", "small"] or name in [f"{task}.yaml" for task in tasks]
         if folders[:1] == ["configs"] and len(folders) > 1:
             wanted &= folders[1] in ["accelerator", *tasks]
-        if folders[:2] == ["configs", "accelerator"] and name.startswith("tpu"):
-            wanted &= framework != "lightning"
+        if folders[:2] == ["configs", "accelerator"] and name.startswith(("tpu", "mps")):
+            wanted &= framework != ("lightning" if name.startswith("tpu") else "nnx")
+        if folders[:1] == ["launch"]:
+            wanted &= not name.startswith(other) and (name != "torchrun.sh" or framework != "nnx")
         if wanted:
             files.add(path.replace("{{cookiecutter.package_name}}", "some_project"))
     return files

@@ -457,8 +457,10 @@ def test_wrong_columns_are_named(clicks_csv, options, what):
         ("click\n1\n", " has no column but 'click': there is nothing to predict from"),
         ("click,site,site\n1,a,b\n", " has 2 columns 'site': give each its own name"),
         ("click,site\n1,a\n0\n", ", row 3: 1 columns, expected 2"),
-        ('click,site\n1,a\n0,"b\n', ", row 3: unexpected end of data"),
+        ('click,site\n1,a\n0,"b\n', ", row 3: a quote that is not closed"),
         ("click,site\n1,a\nyes,b\n", ", row 3, column click: 'yes' is neither 0 nor 1"),
+        ("click,site\n1.0,a\n0.5,b\n", ", row 3, column click: '0.5' is neither 0 nor 1"),
+        ("click,,site\n1,2,a\n", ", row 1: column 2 has no name: give it one"),
     ],
 )
 def test_a_bad_csv_is_named(tmp_path, text, what):

@@ -172,6 +172,13 @@ def test_evaluation_prints_the_test_metrics_of_the_result(evaluated, folder):
     assert evaluated[0].code == 0 and printed(evaluated[0]) == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.skipif(len(FRAMEWORKS) < 2, reason="there is no other framework")
+def test_another_framework_than_the_run_has_is_one_line(complaint, trained, framework):
+    [other] = set(FRAMEWORKS) - {framework}
+    folder = trained[framework][1].absolute()
+    assert f"--framework {other}: the checkpoints of" in complaint("evaluate", folder, "--framework", other)
+
+
 def test_evaluation_writes_nothing(evaluated):
     _, before, after = evaluated
     assert before == after

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+from conftest import SMALL, TASK
 
 from {{cookiecutter.package_name}}.run import versions
 from {{cookiecutter.package_name}}.trainers import bad_versions, frameworks
@@ -50,3 +51,48 @@ def test_a_package_can_be_bad_alone():
 
 def test_a_release_candidate_counts_as_its_version():
     assert bad_versions(ALONE, {"one": "1.9rc1"}) == ["one 1.9rc1: is unsafe"]
+
+
+# A step without the hardware.
+
+
+@pytest.fixture(scope="module")
+def rehearse(cli, framework, tmp_path_factory):
+    def run(*options):
+        return cli("doctor", TASK, "--framework", framework, *SMALL, "--accelerator=gpu-ddp", *options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("rehearsal"))
+        yield run
+
+
+def held(report, what):
+    [line] = [line for line in report.out.splitlines() if f":   {what} " in line]
+    return line.rpartition("  ")[2]
+
+
+def test_the_doctor_rehearses_a_step_without_the_devices(rehearse, framework):
+    report = rehearse("--accelerator.devices=4")
+    assert report.code == 0, report
+    assert f"{framework}: one step of {TASK} as 4 x gpu would take it, each of which would hold" in report.out
+    assert held(report, "parameters") != held(report, "optimizer's state")
+    assert "--memory GIB says what it has" in report.out
+
+
+def test_what_does_not_fit_is_wrong_with_the_way_out(rehearse, framework):
+    report = rehearse("--accelerator.devices=2", "--memory=0.000001")
+    assert report.code == 2
+    assert f"wrong: {framework}: a gpu would hold" in report.out and "but has 1.049 KiB: raise" in report.out
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        ((), "accelerator.devices = 0 means all, but no gpu is here: give --accelerator.devices"),
+        (("--accelerator.devices=3",), "data.batch_size = 128 is not divisible by trainer.accumulate = 1 x 3 parts"),
+        (("--accelerator.devices=2", "--memory=lots"), "--memory lots: a number is wanted"),
+    ],
+)
+def test_what_cannot_be_rehearsed_is_told(rehearse, options, part):
+    report = rehearse(*options)
+    assert report.code == 2 and part in report.out + report.err and "Traceback" not in report.err

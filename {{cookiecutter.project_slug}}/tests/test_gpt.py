@@ -28,6 +28,11 @@ def published_weights(dtype=np.float64, vocabulary=VOCABULARY):
     return {f"transformer.{name}": rng.normal(0.0, 0.5, shape).astype(dtype) for name, shape in shapes.items()}
 
 
+def test_weights_of_another_rank_are_left_for_the_one_who_compares_shapes():
+    given = {"h.0.attn.c_attn.weight": np.zeros(24)}
+    assert CONFIG.adopt(given)["h.0.attn.c_attn.weight"].shape == (24,)
+
+
 def published_logits(weights, tokens):
     """float64 [length, vocabulary] for int [length], after Radford et al. (2019) and Hugging Face's names."""
     w = {name.removeprefix("transformer."): value.astype(np.float64) for name, value in weights.items()}

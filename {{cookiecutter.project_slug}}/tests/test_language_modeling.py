@@ -319,6 +319,10 @@ def test_what_is_no_utf8_is_named_with_its_row(project, monkeypatch, content, ro
     assert f"text.txt, row {row}: byte 0x{byte} is no UTF-8 text" in refused(*OWN, "--data.val_fraction=0.3")
 
 
+def test_a_pattern_that_is_none_is_told(project):
+    assert "data.path = 'books/a**b'" in refused(*OWN, "--data.path=books/a**b")
+
+
 def test_a_text_that_is_too_short_is_told_what_it_needs(project):
     write("text.txt", "abcdefghij" * 2)
     assert "the train part has 16 tokens, but model.context = 16 needs 17" in refused(*OWN)

@@ -57,7 +57,7 @@ def test_another_encoding_may_be_told(written):
         ("", "is empty"),
         ("\n\n", "is empty"),
         (b"a,b\n1,2\n\xff,3\n", "row 3: byte 0xff is no UTF-8 text"),
-        ('a,b\n1,"2\n3,4\n', "row 2: unexpected end of data"),
+        ('a,b\n1,"2\n3,4\n', "row 2: a quote that is not closed"),
     ],
 )
 def test_what_is_no_table_is_told_with_file_and_row(written, content, part):
@@ -79,6 +79,14 @@ def test_columns_are_found_by_name(written):
     assert (table.names, len(table)) == (["id", "price"], 2)
     assert table.column("price") == ["2.5", "-1e3"]
     assert np.array_equal(table.numbers("price"), [2.5, -1000])
+
+
+def test_a_column_without_a_name_is_told(written):
+    assert "table.csv, row 1: column 2 has no name" in refused(read_table, written("a,,b\n1,2,3\n"))
+
+
+def test_a_cell_may_be_long(written):
+    assert read_table(written(f"a,b\n1,{'x' * 200_000}\n")).column("b") == ["x" * 200_000]
 
 
 def test_gaps_are_numbers_that_are_none_where_they_are_allowed(written):

@@ -6,15 +6,17 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import FRAMEWORKS
 
 from {{cookiecutter.package_name}} import task as tasks
 from {{cookiecutter.package_name}}.data.files import Remote
+from {{cookiecutter.package_name}}.data.sources import Arrays
 from {{cookiecutter.package_name}}.errors import InputError
 from {{cookiecutter.package_name}}.run import read_result, read_spec
 from {{cookiecutter.package_name}}.tasks.text_classification import data
-from {{cookiecutter.package_name}}.tasks.text_classification.data import read_beginning
+from {{cookiecutter.package_name}}.tasks.text_classification.data import CsvConfig, _classes, read_beginning
 from {{cookiecutter.package_name}}.trainers import load_config
 
 TASK = tasks.find("text_classification")
@@ -284,6 +286,11 @@ def test_a_table_of_ones_own_is_read_by_the_names_of_its_columns(own):
 
 def test_labels_that_are_numbers_are_in_their_order(own):
     assert load("csv", *own(["10", "9", "1"] * 10)).spec["classes"] == ["1", "9", "10"]
+
+
+def test_labels_that_are_equal_as_numbers_have_one_order_too():
+    labels = Arrays(label=np.array(["02", "1", "2", "01"], object))
+    assert _classes(CsvConfig(), labels) == ["01", "1", "02", "2"]
 
 
 def test_a_table_may_have_tabs(own):

@@ -1,12 +1,16 @@
 """The commands. Imports no framework: that takes seconds, and a mistake should be told at once.
 
-train [TASK[/PRESET]] [options]    evaluate RUN [options]    predict RUN INPUT... [options]    doctor [options]
+train [TASK[/PRESET]] [options]    evaluate RUN [options]    predict RUN INPUT... [options]
+doctor [TASK[/PRESET]] [options]
 """
 
 import csv
 import dataclasses
+import math
+import multiprocessing
 import os
 import platform
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +18,7 @@ import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +61,8 @@ def main(command: str = "") -> int:
             return 0
         return commands[words[0]](words[1:])
     except Error as error:
-        print(f"error: {error}", file=sys.stderr)
+        if not error.told:
+            print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:  # before the run could take it, or a second one
         print("error: interrupted", file=sys.stderr)
@@ -97,7 +103,8 @@ def _train_one(config: Config) -> int:
     from .trainers import workflow
 
     folder = workflow.train(config)
-    if not (folder / "result.json").exists():
+    leads = trainers.frameworks()[config.framework].join(config).rank == 0
+    if not leads or not (folder / "result.json").exists():
         return 0
     if FOLDER_FILE in os.environ:
         Path(os.environ[FOLDER_FILE]).write_text(str(folder), encoding="utf-8")
@@ -201,13 +208,18 @@ def predict(words: list[str]) -> int:
 
 
 def doctor(words: list[str]) -> int:
-    """doctor [--accelerator NAME]
+    """doctor [TASK[/PRESET]] [--accelerator NAME] [--memory GIB] [--KEY VALUE ...]
 
-    Versions and known bad pairs of them, devices, and which one would be used.
+    Versions and known bad pairs of them, devices, and which would be used. With TASK one step, too, as the accelerator
+    would take it: on the CPU, so that it need not be here. What a device would hold is compared with its memory,
+    or with --memory.
     """
     from .run import versions
 
-    config = trainers.load_config("", words)
+    words = list(words)
+    target = words.pop(0) if words and not words[0].startswith("-") else ""
+    memory = _taken(words, "--memory")
+    config = trainers.load_config(target, words)
     wrong = []
     print(f"python {platform.python_version()}, {platform.platform()}")
     for name, framework in trainers.frameworks().items():
@@ -219,13 +231,69 @@ def doctor(words: list[str]) -> int:
             trainers.check(dataclasses.replace(config, framework=name))
             devices = framework.hardware()
             print(f"{name}: devices: " + ", ".join(f"{number} {kind}" for kind, number in devices.count().items()))
-            print(f"{name}: --accelerator {config.accelerator.name} picks {devices.pick(config.accelerator.platform)}")
+            if not target:
+                picked = devices.pick(config.accelerator.platform, config.accelerator.devices, config.accelerator.nodes)
+                print(f"{name}: --accelerator {config.accelerator.name} picks {', '.join(map(str, picked))}")
         except (InputError, ImportError) as error:
+            wrong.append(f"{name}: {error}")
+    for name in trainers.chosen(config) if target else ():
+        try:
+            wrong += _rehearse(dataclasses.replace(config, framework=name), memory)
+        except InputError as error:
             wrong.append(f"{name}: {error}")
     for line in wrong:
         print(f"wrong: {line}")
     print(f"{len(wrong)} problems" if wrong else "all is well")
     return 2 if wrong else 0
+
+
+def _rehearse(config: Config, memory: str) -> list[str]:
+    """One step in a process of its own, as a CPU is one device or several from its start. Returns what is wrong."""
+    from .trainers import workflow
+
+    name, accelerator = config.framework, config.accelerator
+    hardware = trainers.frameworks()[name].hardware()
+    here = hardware.count()
+    platform = next(kind for kind in here if here[kind]) if accelerator.platform == "auto" else accelerator.platform
+    number = (accelerator.devices or here.get(platform, 0)) * accelerator.nodes
+    if not number:
+        raise InputError(f"accelerator.devices = 0 means all, but no {platform} is here: give --accelerator.devices")
+    there = float(memory) * 2**30 if memory else hardware.memory(platform) if here.get(platform) else 0
+    fake = dataclasses.replace(accelerator, platform="cpu", devices=number, nodes=1)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        held = pool.submit(workflow.rehearse, to_dict(dataclasses.replace(config, accelerator=fake))).result()
+    print(f"{name}: one step of {config.task} as {number} x {platform} would take it, each of which would hold")
+    total = sum(held.values())
+    for what, size in {**held, "together": total}.items():
+        print(f"{name}:   {what:28} {_size(size)}")
+    if not there:
+        print(f"{name}:   no {platform} is here to compare that with: --memory GIB says what it has")
+    elif total > there:
+        ways = "raise trainer.accumulate, cut the model with --accelerator gpu-fsdp, or take more devices"
+        return [f"{name}: a {platform} would hold {_size(total)}, but has {_size(there)}: {ways}"]
+    else:
+        print(f"{name}:   that fits into the {_size(there)} of a {platform}")
+    return []
+
+
+def _size(count: float) -> str:
+    """Bytes, in the largest unit of which there is one at least."""
+    units = ["B", "KiB", "MiB", "GiB", "TiB"]
+    power = max(0, min(int(math.log(max(count, 1), 1024)), len(units) - 1))
+    return f"{count / 1024**power:.4g} {units[power]}"
+
+
+def _taken(words: list[str], key: str) -> str:
+    """The value of an option, which is taken out; empty where it is not given."""
+    for i, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if name == key:
+            value = value if equals else "".join(words[i + 1 : i + 2])
+            del words[i : i + 1 if equals else i + 2]
+            if not re.fullmatch(r"\d+(\.\d+)?", value):
+                raise InputError(f"{key} {value}: a number is wanted")
+            return value
+    return ""
 
 
 def _usage(doc: str) -> str:
@@ -253,7 +321,11 @@ def _open(words: list[str], doc: str) -> tuple[Path, list[str], Config, dict[str
                 raise InputError(f"--{key} needs a value: {usage}")
         else:
             rest.append(word)
-    return folder, inputs, trainers.load_config("", rest, saved=read_config(folder)), taken
+    saved = read_config(folder)
+    config = trainers.load_config("", rest, saved=saved)
+    if config.framework != saved["framework"]:
+        raise InputError(f"--framework {config.framework}: the checkpoints of {folder} are for {saved['framework']}")
+    return folder, inputs, config, taken
 
 
 def _task_of(folder: str) -> tasks.Task:

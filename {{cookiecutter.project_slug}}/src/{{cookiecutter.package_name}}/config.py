@@ -53,6 +53,10 @@ class ModelConfig:
 
     name: str = option("", "the model")
 
+    # Of a transformer, by the end of a module's path, which half of a matrix a device holds where the mesh has a
+    # direction `tensor`: "columns", its outputs, or "rows", its inputs, of which those outputs are some.
+    TENSOR: typing.ClassVar[Mapping[str, str]] = {}
+
     def adopt(self, weights: Mapping[str, Any]) -> dict[str, Any]:
         """A published file's arrays under the names and in the layout that the model has; here as they are."""
         return dict(weights)
@@ -108,14 +112,28 @@ class TrainerConfig:
 
 
 @dataclass(frozen=True)
+class MeshConfig:
+    """What the devices of all nodes share: their number is the product of the three."""
+
+    data: NonNegativeInt = option(0, "parts of a batch, each with a copy of the model; 0: as many as the others leave")
+    fsdp: NonNegativeInt = option(
+        1, "parts of a batch, with a part of the weights and of the optimizer's state each; 0: as many as are left"
+    )
+    tensor: PositiveInt = option(1, "parts of the kernels of transformers, which work on the same examples")
+
+
+@dataclass(frozen=True)
 class AcceleratorConfig:
     """The hardware. `--accelerator NAME` reads configs/accelerator/NAME.yaml."""
 
     name: str = option("auto", "the name of the settings")
-    platform: Literal["auto", "cpu", "gpu", "tpu"] = option("auto", "auto: the best there is")
+    platform: Literal["auto", "cpu", "gpu", "tpu", "mps"] = option("auto", "auto: the best there is")
+    devices: NonNegativeInt = option(1, "of each node; 0: all that are there")
+    nodes: PositiveInt = option(1, "machines; what starts a process on each of them is in launch/")
     precision: Literal["float32", "bfloat16", "float16", "float64"] = option(
         "float32", "of the arithmetic; float16 with loss scaling, not on tpu; float64 on cpu, for proofs"
     )
+    mesh: MeshConfig = MeshConfig()
 
 
 @dataclass(frozen=True)
@@ -188,6 +206,7 @@ def load(
         sections.setdefault(section, {})[name] = value
     classes = _section_classes(task, sections["model"]["name"], sections["data"]["name"], frameworks)
     built = {name: cls(**sections.get(name, {})) for name, cls in classes.items()}
+    built["accelerator"] = dataclasses.replace(built["accelerator"], mesh=built.pop("accelerator.mesh"))
     own = {name: built.pop(name) for name in frameworks}
     config = Config(task=task.name, preset=preset, frameworks=own, **built, **sections[""])
     return _for_overfitting(config) if config.debug == "overfit" else config
@@ -368,6 +387,7 @@ def _section_classes(task, model: str, data: str, frameworks: Mapping[str, type]
         "optimizer": OptimizerConfig,
         "trainer": TrainerConfig,
         "accelerator": AcceleratorConfig,
+        "accelerator.mesh": MeshConfig,
         **frameworks,
     }
 

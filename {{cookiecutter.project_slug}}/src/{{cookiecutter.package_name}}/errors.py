@@ -5,6 +5,7 @@ import signal
 
 class Error(Exception):
     exit_code = 1
+    told = False  # by another process of the same run, which has met it, too
 
 
 class InputError(Error):

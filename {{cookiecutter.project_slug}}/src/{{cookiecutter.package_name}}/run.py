@@ -34,6 +34,7 @@ from filelock import FileLock, Timeout
 from . import tensorboard
 from .config import Config, flatten, to_dict
 from .errors import InputError
+from .processes import ALONE, Processes, led
 
 # Two configs that differ only in these give the same result, so one may go on with the other's run.
 HARMLESS = (
@@ -49,6 +50,11 @@ HARMLESS = (
     "data.on_device",
     "accelerator.name",
     "accelerator.platform",
+    "accelerator.devices",
+    "accelerator.nodes",
+    "accelerator.mesh.data",
+    "accelerator.mesh.fsdp",
+    "accelerator.mesh.tensor",
 )
 
 
@@ -93,18 +99,43 @@ class Run:
         self, config: Config, folder: Path, record: Record, lock: FileLock | None = None, source: Path | None = None
     ):
         self.config, self.folder, self.record, self._lock = config, folder, record, lock
+        self.processes: Processes = ALONE
         self.resume_from = source  # the checkpoint to go on from
         self._pending = record  # what validations have changed since the last checkpoint
         self.writer: tensorboard.Writer | None = None
 
     @classmethod
-    def choose(cls, config: Config) -> "Run":
-        """The run that this command goes on with, or a new one. Writes nothing.
+    def choose(cls, config: Config, processes: Processes = ALONE) -> "Run":
+        """The run that this command goes on with, or a new one, as the leader decides. Writes nothing.
 
         Raises:
             InputError: for a name that another config, or another process, holds; for a `resume` path that is no run.
             Finished: if the named run is done.
         """
+        chosen: list[Run] = []
+
+        def choose() -> dict[str, Any]:
+            try:
+                chosen.append(cls._choose(config))
+            except Finished as finished:
+                return {"finished": str(finished.folder)}
+            run = chosen[0]
+            return {
+                "folder": str(run.folder),
+                "record": dataclasses.asdict(run.record),
+                "source": str(run.resume_from or ""),
+            }
+
+        told = led(processes, choose)
+        if "finished" in told:
+            raise Finished(Path(told["finished"]))
+        source = Path(told["source"]) if told["source"] else None
+        run = chosen[0] if chosen else cls(config, Path(told["folder"]), Record(**told["record"]), None, source)
+        run.processes = processes
+        return run
+
+    @classmethod
+    def _choose(cls, config: Config) -> "Run":
         parent = Path(config.run_dir, config.task, config.preset or "default", config.framework)
         if config.name:
             return cls._named(config, parent / config.name)
@@ -167,10 +198,18 @@ class Run:
         Raises:
             InputError: where the folder cannot be written, or the data are not those that the run began with.
         """
-        try:
-            self._start(spec, examples, packages, devices)
-        except OSError as error:
-            raise InputError(f"{self.folder} cannot be written ({error.strerror}): choose another --run_dir") from error
+
+        def start() -> str:
+            try:
+                self._start(spec, examples, packages, devices)
+            except OSError as error:
+                raise InputError(
+                    f"{self.folder} cannot be written ({error.strerror}): choose another --run_dir"
+                ) from error
+            return str(self.folder)
+
+        self.folder = Path(led(self.processes, start))
+        self._pending = dataclasses.replace(self._pending, examples=examples)
 
     def _start(self, spec: Mapping[str, Any], examples: int, packages: Iterable[str], devices: str) -> None:
         if self._lock is None:
@@ -189,7 +228,6 @@ class Run:
                 f"{self.folder}: the data have changed since this run began: there were {self.record.examples} "
                 f"training examples, now {examples}: give it the old ones, or begin anew with --resume never"
             )
-        self._pending = dataclasses.replace(self._pending, examples=examples)
         tensorboard.cut(self.folder, self.record.step)
         _cut_lines(self.folder / "metrics.jsonl", self.record.step)
         self._metrics = (self.folder / "metrics.jsonl").open("a", encoding="utf-8")
@@ -207,6 +245,11 @@ class Run:
                 if self.config.name:
                     raise
                 self.folder = self.folder.with_name(f"{int(self.folder.name) + 1:03d}")
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes. The others keep the same account, so that all agree on the best and the end."""
+        return self.processes.rank == 0
 
     @property
     def id(self) -> str:
@@ -238,19 +281,26 @@ class Run:
         checkpoints = self.folder / "checkpoints"
         name = f"{step:08d}{suffix}"
         beside = checkpoints / f".{name}"
-        _remove(beside)
+        if self.leads:
+            _remove(beside)
+        self.processes.wait()
         write(beside)
-        _remove(checkpoints / name)
-        os.replace(beside, checkpoints / name)
+        self.processes.wait()
         best = name if self._pending.best_step == step else self._pending.best
         self._pending = dataclasses.replace(self._pending, step=step, last=name, best=best, seconds=seconds)
-        write_json(self.folder / "record.json", dataclasses.asdict(self._pending))
+        if self.leads:
+            _remove(checkpoints / name)
+            os.replace(beside, checkpoints / name)
+            write_json(self.folder / "record.json", dataclasses.asdict(self._pending))
         self.record = self._pending
-        for path in checkpoints.iterdir():
+        for path in checkpoints.iterdir() if self.leads else ():
             if path.name not in (self.record.last, self.record.best):
                 _remove(path)
+        self.processes.wait()
 
     def finish(self, result: Mapping[str, Any]) -> None:
+        if not self.leads:
+            return
         self.writer.finished(self.record.step)
         self.close()
         write_json(self.folder / "result.json", result)

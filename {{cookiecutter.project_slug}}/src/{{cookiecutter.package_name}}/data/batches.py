@@ -1,10 +1,12 @@
 """Order and batches. Both are pure functions of the seed and the position: nothing here has to be in a checkpoint."""
 
+import dataclasses
 import functools
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -17,30 +19,56 @@ Item, Read = TypeVar("Item"), TypeVar("Read")
 LARGEST_PERMUTATION = 2**22  # examples: of more, the order is computed index by index
 
 
+@dataclass(frozen=True)
+class Share:
+    """What a process reads of every batch.
+
+    A batch is cut into micro-batches, and each of them into parts for the devices, so that what a device gets changes
+    neither the order nor what a micro-batch holds.
+
+    Attributes:
+        parts: of a micro-batch.
+        mine: those that this process reads.
+        accumulate: micro-batches.
+    """
+
+    parts: int = 1
+    mine: Sequence[int] = (0,)
+    accumulate: int = 1
+
+    def rows(self, batch_size: int) -> np.ndarray:
+        """int [rows]: part after part, and of each what it has of the first micro-batch, of the second and so on."""
+        rows = np.arange(batch_size).reshape(self.accumulate, self.parts, -1)
+        return rows[:, list(self.mine)].swapaxes(0, 1).ravel()
+
+
 class TrainBatches:
     """`batches[step]` of an endless stream, shuffled anew each epoch, whose last partial batch is dropped.
 
     With `on_device`, `resident` are the training data, which the engine keeps on the device, and a batch is
     `index`: int32 [batch] into them with its random numbers; `make_batch` there makes of these what is one otherwise.
+    A process that has a share of every batch reads only that.
     """
 
-    def __init__(self, data: Dataset, batch_size: int, seed: int, on_device: bool = False):
+    def __init__(self, data: Dataset, batch_size: int, seed: int, on_device: bool = False, share: Share = Share()):
         if len(data.train) < batch_size:
             raise InputError(
                 f"data.batch_size = {batch_size}, but there are only {len(data.train)} training examples: lower it"
             )
         if on_device and not isinstance(data.train, Arrays):
             raise InputError("data.on_device = true: these data are read from files when asked for: set it to false")
-        self.data, self.batch_size, self.seed = data, batch_size, seed
+        self.data, self.batch_size, self.seed, self.share = data, batch_size, seed, share
+        self._rows = share.rows(batch_size)
         self.resident: Batch = data.train.arrays if on_device else {}
         self.steps_per_epoch = len(data.train) // batch_size
         self._order = functools.lru_cache(maxsize=2)(self._shuffle)  # two: threads read ahead into the next epoch
 
     def __getitem__(self, step: int) -> Batch:
         epoch, i = divmod(step, self.steps_per_epoch)
-        indices = self._order(epoch)(np.arange(i * self.batch_size, (i + 1) * self.batch_size))
+        indices = self._order(epoch)(i * self.batch_size + self._rows)
         draw = self.data.draw
-        drawn = draw(_generator(self.seed, "batch", step), len(indices)) if draw else {}
+        drawn = draw(_generator(self.seed, "batch", step), self.batch_size) if draw else {}
+        drawn = {name: values[self._rows] for name, values in drawn.items()}
         if self.resident:
             return {"index": indices.astype(np.int32), **drawn}
         return make_batch({**self.data.train[indices], **drawn}, self.data.augment)
@@ -93,14 +121,18 @@ def make_batch(batch: Batch, augment: Callable[[Batch], Batch] | None, resident:
     return augment(batch) if augment else batch
 
 
-def eval_batches(source: Source, batch_size: int, limit: int | None = None, workers: int = 0) -> Iterator[Batch]:
+def eval_batches(
+    source: Source, batch_size: int, limit: int | None = None, workers: int = 0, share: Share = Share()
+) -> Iterator[Batch]:
     """Every example once, in order. The last batch is padded, so that one shape is compiled.
 
     Each carries `mask`, bool [batch], false for padding.
     """
 
+    rows = dataclasses.replace(share, accumulate=1).rows(batch_size)
+
     def read(start: int) -> Batch:
-        indices = np.arange(start, start + batch_size)
+        indices = start + rows
         mask = indices < len(source)
         return {**source[np.where(mask, indices, len(source) - 1)], "mask": mask}
 

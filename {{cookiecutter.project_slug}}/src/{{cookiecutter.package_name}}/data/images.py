@@ -18,7 +18,7 @@ from ..errors import InputError
 from .files import say_once
 from .sources import Batch, Source
 
-VIEWS = ("example", "rows", "columns", "hole_rows", "hole_columns")
+VIEWS = ("rows", "columns", "hole_rows", "hole_columns")
 SUFFIXES = (".jpg", ".jpeg", ".png")
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
@@ -36,8 +36,8 @@ def draw_views(rng: np.random.Generator, n: int, shape: Sequence[int], *, shift:
 
     Returns:
         With shift or flip `rows`: int32 [n, height], which row of the image each row shows; `columns`: int32 [n,
-        width * channel], which value of that row each value shows; both negative for black; `example`: int32 [n], which
-        image. With cutout `hole_rows`: bool [n, height] and `hole_columns`: bool [n, width * channel].
+        width * channel], which value of that row each value shows; both negative for black. With cutout `hole_rows`:
+        bool [n, height] and `hole_columns`: bool [n, width * channel].
     """
     height, width, channels = shape
     y, x = np.arange(height, dtype=np.int32), np.arange(width, dtype=np.int32)
@@ -51,7 +51,7 @@ def draw_views(rng: np.random.Generator, n: int, shape: Sequence[int], *, shift:
             columns = np.where(rng.random((n, 1)) < 0.5, columns[:, ::-1], columns)
         values = columns[:, :, None] * channels + np.arange(channels, dtype=np.int32)
         values[columns < 0] = -1
-        batch |= {"example": np.arange(n, dtype=np.int32), "rows": rows, "columns": values.reshape(n, -1)}
+        batch |= {"rows": rows, "columns": values.reshape(n, -1)}
     if cutout:
         top, left = (rng.integers(0, (height, width), (n, 2)) - cutout // 2).T[:, :, None]
         batch["hole_rows"] = (top <= y) & (y < top + cutout)
@@ -62,14 +62,14 @@ def draw_views(rng: np.random.Generator, n: int, shape: Sequence[int], *, shift:
 def apply_views(batch: Batch) -> Batch:
     """`image`: [n, height, width, channel] as `draw_views` has it, whose keys are taken out of the batch.
 
-    Operators and indexing only: the same on NumPy's arrays and on those of a device.
+    Operators, indexing and methods that all arrays have: the same on NumPy's and on those of a device.
     """
     image = batch["image"]
     n, height, width, channels = image.shape
     image = image.reshape(n, height, width * channels)
     if "rows" in batch:
         rows, columns = batch["rows"][:, :, None], batch["columns"][:, None, :]
-        example = batch["example"] - batch["example"][:1]  # a piece of a batch does not begin with 0
+        example = (rows[:, 0, 0] * 0 + 1).cumsum(0) - 1  # 0, 1, 2, ..., on the device that the others are on
         # One index into all values: on NumPy twice as fast as one for each axis.
         at = (example[:, None, None] * height + rows) * (width * channels) + columns
         image = image.reshape(n * height * width * channels)[at] * ((rows >= 0) & (columns >= 0))

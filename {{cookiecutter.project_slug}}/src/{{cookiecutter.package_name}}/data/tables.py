@@ -11,6 +11,8 @@ import numpy as np
 from ..config import closest
 from ..errors import InputError
 
+csv.field_size_limit(2**31 - 1)  # characters of a cell: a text may be long
+
 
 def read_rows(
     path: Path, delimiter: str = ",", *, columns: int = 0, quotes: bool = True, encoding: str = "utf-8-sig"
@@ -42,7 +44,8 @@ def read_rows(
             "save the file as UTF-8"
         ) from error
     except csv.Error as error:
-        raise InputError(f"{path}, row {line}: {error}") from error
+        open_quote = "unexpected end of data" in str(error)
+        raise InputError(f"{path}, row {line}: {'a quote that is not closed' if open_quote else error}") from error
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
     if not first:
@@ -105,6 +108,8 @@ def read_table(path: Path, delimiter: str = ",", **options) -> Table:
     names = [name.strip() for name in names]
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(f"{path} has {names.count(twice[0])} columns {twice[0]!r}: give each its own name")
+    if "" in names:
+        raise InputError(f"{path}, row 1: column {names.index('') + 1} has no name: give it one")
     numbered = list(rows)
     if not numbered:
         raise InputError(f"{path} has no rows below the names of its columns")

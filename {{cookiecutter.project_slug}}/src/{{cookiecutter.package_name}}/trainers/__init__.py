@@ -14,6 +14,7 @@ from packaging.specifiers import SpecifierSet
 
 from .. import config, task
 from ..errors import InputError
+from .mesh import Mesh
 
 
 def frameworks() -> dict[str, ModuleType]:
@@ -61,6 +62,18 @@ def check(settings: config.Config) -> None:
     batch_size, accumulate = settings.data.batch_size, settings.trainer.accumulate
     if batch_size % accumulate:
         raise InputError(f"data.batch_size = {batch_size} is not divisible by trainer.accumulate = {accumulate}")
+    if settings.accelerator.devices:  # else their number is known later
+        mesh = Mesh.of(settings.accelerator, settings.accelerator.devices * settings.accelerator.nodes)
+        mesh.share(batch_size, accumulate, ())
+        if mesh.tensor > 1 and not settings.model.TENSOR:
+            raise InputError(
+                f"accelerator.mesh.tensor = {mesh.tensor} is for transformers, but model.name = {settings.model.name!r}"
+            )
+
+
+def chosen(settings: config.Config) -> list[str]:
+    """The frameworks of a config: both, where it says so."""
+    return list(frameworks()) if settings.framework == "both" else [settings.framework]
 
 
 def bad_versions(framework: ModuleType, found: Mapping[str, str]) -> list[str]:

@@ -15,8 +15,12 @@ from .schedule import Plan
 class Progress:
     """Counts steps and the time they take; time spent in `pause` (validation, checkpoints) is not training time."""
 
-    def __init__(self, plan: Plan, config: Config, start: int, seconds: float, began: float):
-        """start, seconds: steps and wall time of the run so far; began: `time.perf_counter()` at its (re)start."""
+    def __init__(self, plan: Plan, config: Config, start: int, seconds: float, began: float, shown: bool = True):
+        """start, seconds: steps and wall time of the run so far; began: `time.perf_counter()` at its (re)start.
+
+        shown: whether anything is told: by one process of a run only.
+        """
+        self._shown = shown
         self.plan, self.batch_size, self.step = plan, config.data.batch_size, start
         self._end = began + 60 * config.trainer.max_minutes if config.trainer.max_minutes else math.inf
         self.first_step_seconds = 0.0
@@ -26,9 +30,8 @@ class Progress:
         # (step, training time) after the first dispatch, and at the last log entry.
         self._first: tuple[int, float] | None = None
         self._last = (start, 0.0)
-        self._bar = tqdm(
-            total=plan.total_steps, initial=start, unit="step", disable=not sys.stderr.isatty(), dynamic_ncols=True
-        )
+        live = shown and sys.stderr.isatty()
+        self._bar = tqdm(total=plan.total_steps, initial=start, unit="step", disable=not live, dynamic_ncols=True)
 
     def advance(self, steps: int) -> None:
         self.step += steps
@@ -59,7 +62,7 @@ class Progress:
 
     def line(self, values: Mapping[str, float]) -> None:
         """A line for the log, where there is no bar."""
-        if self._bar.disable:
+        if self._shown and self._bar.disable:
             shown = "  ".join(f"{tag} {value:.4g}" for tag, value in values.items())
             epoch = self.step / self.plan.steps_per_epoch
             print(f"step {self.step}/{self.plan.total_steps}  epoch {epoch:.4g}  {shown}", file=sys.stderr, flush=True)

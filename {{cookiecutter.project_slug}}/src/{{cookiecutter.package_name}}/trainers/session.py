@@ -24,8 +24,9 @@ class Session:
 
     def __init__(self, run: Run, task: Task, spec: Mapping, plan: Plan, began: float):
         self.run, self.task, self.spec, self.plan = run, task, spec, plan
-        self.progress = Progress(plan, run.config, run.record.step, run.record.seconds, began)
-        self.signal = 0
+        self.progress = Progress(plan, run.config, run.record.step, run.record.seconds, began, shown=run.leads)
+        self.caught = 0  # the signal that this process has got
+        self.signal, self.out_of_time = 0, False  # what all know of
         self.listeners: list[Callable[[int, Mapping[str, float]], None]] = []  # get what is logged, too
         self.parameters = 0
         self.loss = math.nan  # train/loss, as logged last
@@ -38,16 +39,22 @@ class Session:
 
     @property
     def stopping(self) -> bool:
-        """After a signal, out of time or patience: the run ends once this step's validation, log and save are done."""
-        return bool(self.signal) or self.progress.out_of_time or self.run.out_of_patience
+        """After a signal, out of time or patience: the run ends once this step's validation, log and save are done.
+
+        Where several processes train, all of them ask, after the same step: what one has met ends all.
+        """
+        told = self.run.processes.largest(2 * self.caught + self.progress.out_of_time)
+        self.signal, self.out_of_time = told // 2, bool(told % 2)
+        return bool(self.signal) or self.out_of_time or self.run.out_of_patience
 
     def say(self, line: str) -> None:
-        tqdm.write(line, file=sys.stderr)
+        if self.run.leads:
+            tqdm.write(line, file=sys.stderr)
 
     def begin(self, parameters: Mapping[str, np.ndarray]) -> None:
         """Takes the parameters by path, before the first step: their number and a table of them."""
         self.parameters = sum(value.size for value in parameters.values())
-        if self.step == self.run.record.start:
+        if self.run.leads and self.step == self.run.record.start:
             rows = [f"| {path} | {' x '.join(map(str, v.shape))} | {v.size:,} |" for path, v in parameters.items()]
             total = f"| total | | {self.parameters:,} |"
             self.run.writer.text(
@@ -70,9 +77,9 @@ class Session:
         """Takes the signals; where the caller is not the main thread, as in some notebooks, it handles them."""
 
         def note(number: int, frame) -> None:
-            if self.signal:
+            if self.caught:
                 raise KeyboardInterrupt
-            self.signal = number
+            self.caught = number
 
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
@@ -120,28 +127,33 @@ class Session:
             outputs: the model's, of that batch.
         """
         values = self.measured("val", metrics)
+        best = self.run.validated(self.step, values, self.task.monitor, self.task.mode)
+        if not self.run.leads:
+            return best
         for path, value in parameters.items():
             self.run.writer.histogram(self.step, f"params/{path}", value)
+        for path, (header, labels) in self.task.embeddings(self.spec).items() if best else ():
+            self.run.writer.embedding(path, parameters[path][: len(labels)], header, labels)
         mask = batch["mask"]
         batch, outputs = ({name: np.asarray(value)[mask] for name, value in both.items()} for both in (batch, outputs))
         self._show("val", self.task.examples(batch, outputs, self.spec))
         self.progress.line(values)
-        best = self.run.validated(self.step, values, self.task.monitor, self.task.mode)
-        for path, (header, labels) in self.task.embeddings(self.spec).items() if best else ():
-            self.run.writer.embedding(path, parameters[path][: len(labels)], header, labels)
         return best
 
     def measured(self, split: str, metrics: Mapping[str, float | np.ndarray]) -> dict[str, float]:
         """Logs the metrics of a split, and charts of those that are arrays. Returns the others, by tag."""
         values = scalars(split, metrics)
         self._log(values)
-        self._show(split, self.task.charts(arrays(metrics), self.spec))
+        if self.run.leads:
+            self._show(split, self.task.charts(arrays(metrics), self.spec))
         return values
 
     def save(self, write: Callable[[Path], None], suffix: str = "") -> None:
         self.run.save(self.step, self.progress.seconds, write, suffix)
 
     def _log(self, values: Mapping[str, float]) -> None:
+        if not self.run.leads:
+            return
         self.run.log(self.step, values)
         for listener in self.listeners:
             listener(self.step, values)

@@ -1,6 +1,7 @@
 """Train, evaluate, predict: the course of each, whatever the framework. An engine, which `engine()` gives, has
 
 Engine(config, task, spec)                          raises InputError where the hardware is not there
+.share                                              what this process reads of every batch
 .describe()                                         the device, in words
 .start_from(weights)                                begins with them; raises InputError where they do not fit
 .train(checkpoint, batches, data, plan, session)    from a checkpoint, or from the beginning where it is None
@@ -25,10 +26,11 @@ from typing import Any
 import numpy as np
 
 from .. import task as tasks
-from ..config import Config, read_options
+from ..config import Config, MeshConfig, read_options
 from ..data.batches import TrainBatches, eval_batches, make_batch
 from ..data.sources import Arrays, Batch, Dataset, Spec
 from ..errors import InputError, RunError, Stopped
+from ..processes import in_turn
 from ..run import Finished, Run, check_spec, is_file, read_config, read_record, read_spec, versions
 from ..weights import Weights
 from ..weights import read as read_weights
@@ -51,22 +53,26 @@ def train(config: Config) -> Path:
     began = time.perf_counter()
     check(config)
     task = tasks.find(config.task)
+    framework = frameworks()[config.framework]
+    processes = framework.join(config)
     try:
-        run = Run.choose(config)
+        run = Run.choose(config, processes)
     except Finished as finished:
-        print(f"{finished.folder} is finished", file=sys.stderr)
+        if processes.rank == 0:
+            print(f"{finished.folder} is finished", file=sys.stderr)
         return finished.folder
     try:
         # A run that goes on, or begins with another's state, has what was fitted then.
-        data = task.load(config, read_spec(run.resume_from.parents[1]) if run.resume_from else None)
-        batches = TrainBatches(data, config.data.batch_size, config.seed, config.data.on_device)
+        spec = read_spec(run.resume_from.parents[1]) if run.resume_from else None
+        data = in_turn(processes, lambda: task.load(config, spec))
+        settings = (config.data.batch_size, config.seed, config.data.on_device)
+        whole = TrainBatches(data, *settings)  # before a framework is imported: there may be too few examples
         if config.debug == "overfit":
-            data = _one_batch(data, batches)
-            batches = TrainBatches(data, config.data.batch_size, config.seed, config.data.on_device)
-        plan = Plan.of(config, batches.steps_per_epoch, run.record.start, task.overfit.steps)
-        framework = frameworks()[config.framework]
-        weights = _weights(config) if config.init and not run.resume_from else None
+            data = _one_batch(data, whole)
         engine = _engine(config, data.spec)
+        batches = TrainBatches(data, *settings, engine.share)
+        plan = Plan.of(config, batches.steps_per_epoch, run.record.start, task.overfit.steps)
+        weights = _weights(config, data.spec) if config.init and not run.resume_from else None
         if weights:
             engine.start_from(weights)
         run.start(data.spec, len(data.train), framework.PACKAGES, engine.describe())
@@ -75,8 +81,10 @@ def train(config: Config) -> Path:
         with session.signals(), contextlib.closing(session.progress):
             engine.train(run.resume_from, batches, data, plan, session)
         if session.signal:
-            raise Stopped(session.signal, f"step {session.step} is saved, the same command goes on from there")
-        if session.step < plan.total_steps and session.progress.out_of_time and not run.out_of_patience:
+            stopped = Stopped(session.signal, f"step {session.step} is saved, the same command goes on from there")
+            stopped.told = not run.leads
+            raise stopped
+        if session.step < plan.total_steps and session.out_of_time and not run.out_of_patience:
             session.say(
                 f"{run.folder} is unfinished after trainer.max_minutes = {config.trainer.max_minutes}: "
                 f"step {session.step} is saved, the same command goes on from there"
@@ -108,7 +116,7 @@ def evaluate(
     data = task.load(config, read_spec(folder))
     check_spec(folder, data.spec)
     batches = eval_batches(data.test, config.data.batch_size, workers=config.data.workers)
-    metrics = _engine(config, data.spec).evaluate(path, batches)
+    metrics = _engine(_on_one_device(config), data.spec).evaluate(path, batches)
     return scalars("test", metrics), task.charts(arrays(metrics), data.spec)
 
 
@@ -122,7 +130,7 @@ class Predictor:
     """
 
     def __init__(self, folder: Path, config: Config, checkpoint: str = "best"):
-        self.config, self.spec, self.task = config, read_spec(folder), tasks.find(config.task)
+        self.config, self.spec, self.task = _on_one_device(config), read_spec(folder), tasks.find(config.task)
         self._checkpoint = _checkpoint(folder, config, checkpoint)
 
     @functools.cached_property
@@ -148,6 +156,28 @@ class Predictor:
         source, _ = self.task.inputs([settings.pop("prompt")], self.spec)
         pieces = self._engine.generate(self._checkpoint, source[np.arange(1)], **settings)
         return self.task.stream(pieces, self.spec)
+
+
+def rehearse(saved: Mapping[str, Any]) -> dict[str, int]:
+    """One step as the devices of a config would take it, on as many that the CPU is taken for.
+
+    saved: the config as plain values, which go from one process to another.
+
+    Returns the bytes that each would hold, by what they are. Raises InputError for what would end the run before its
+    first step.
+    """
+    config = load_config(saved=saved)
+    check(config)
+    task = tasks.find(config.task)
+    data = task.load(config, None)
+    plain = {name: value for name, value in data.spec.items() if not is_file(name)}
+    return frameworks()[config.framework].rehearse(config, task, plain, data)
+
+
+def _on_one_device(config: Config) -> Config:
+    """What is not training takes one, whatever a run was trained on: its checkpoints go anywhere."""
+    one = dataclasses.replace(config.accelerator, devices=1, nodes=1, mesh=MeshConfig())
+    return dataclasses.replace(config, accelerator=one)
 
 
 def _engine(config: Config, spec: Spec):
@@ -176,14 +206,19 @@ def _one_batch(data: Dataset, batches: TrainBatches) -> Dataset:
     return Dataset(arrays, arrays, arrays, data.spec)
 
 
-def _weights(config: Config) -> Weights:
+def _weights(config: Config, spec: Spec) -> Weights:
     """Of `--init`: those of a file, of a folder that holds `model.safetensors`, or the best ones of a run."""
     path = Path(config.init)
     try:
         if not (path / "config.yaml").is_file():  # no run
             return config.model.adopt(read_weights(path))
+        theirs = read_spec(path)
+        for name in sorted(filter(is_file, theirs)):
+            if not np.array_equal(theirs[name], spec.get(name)):
+                other = f"its fitted/{name} is not that of these data: its inputs meant something else"
+                print(f"--init {path}: {other}", file=sys.stderr)
         there = load_config("", {"accelerator.platform": config.accelerator.platform}, saved=read_config(path))
-        return _engine(there, read_spec(path)).weights(_checkpoint(path, there, "best"))
+        return _engine(_on_one_device(there), theirs).weights(_checkpoint(path, there, "best"))
     except InputError as error:
         raise InputError(
             f"--init {error}" if str(error).startswith(str(path)) else f"--init {path}: {error}"
@@ -194,7 +229,7 @@ def _test(engine, data: Dataset, plan: Plan, session: Session) -> dict[str, floa
     """Of the best checkpoint, once, at the end."""
     run = session.run
     config = run.config.data
-    batches = eval_batches(data.test, config.batch_size, plan.eval_batches, config.workers)
+    batches = eval_batches(data.test, config.batch_size, plan.eval_batches, config.workers, engine.share)
     found = engine.evaluate(run.folder / "checkpoints" / (run.record.best or run.record.last), batches)
     return session.measured("test", found)
 

@@ -34,6 +34,11 @@ class BertConfig(ModelConfig):
     positions: PositiveInt = option(512, "tokens of the longest text that the table of positions is for")
     dropout: Probability = option(0.1, "of embeddings, of what each layer adds, and before the classifier", overfit=0.0)
 
+    TENSOR = {
+        **dict.fromkeys(("query", "key", "value", "intermediate"), "columns"),
+        **dict.fromkeys(("attention_output", "output"), "rows"),
+    }
+
     def adopt(self, weights: Mapping[str, Any]) -> dict[str, Any]:
         """Those of a BertModel, or of one with a head: what pre-training alone needs is left out.
 

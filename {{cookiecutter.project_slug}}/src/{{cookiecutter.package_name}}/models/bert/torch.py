@@ -58,7 +58,7 @@ class Layer(nn.Module):
 
     def __init__(self, width: int, heads: int, dropout: float):
         super().__init__()
-        self.heads = heads
+        self.heads, self.head_width = heads, width // heads
         self.query = nn.Linear(width, width)
         self.key = nn.Linear(width, width)
         self.value = nn.Linear(width, width)
@@ -70,7 +70,7 @@ class Layer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        q, k, v = (y.unflatten(-1, (self.heads, -1)) for y in (self.query(x), self.key(x), self.value(x)))
+        q, k, v = (y.unflatten(-1, (-1, self.head_width)) for y in (self.query(x), self.key(x), self.value(x)))
         y = self.attention_output(attention(q, k, v, mask).flatten(2))
         x = self.attention_norm(x + self.dropout(y))
         y = self.output(nn.functional.gelu(self.intermediate(x), approximate="none"))

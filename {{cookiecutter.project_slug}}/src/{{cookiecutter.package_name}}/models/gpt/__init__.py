@@ -28,11 +28,13 @@ class GptConfig(ModelConfig):
     bias: bool = option(True, "biases in linear layers and norms, as published weights have them")
     dropout: Probability = option(0.0, "of embeddings, and of what each half of a block adds", overfit=0.0)
 
+    TENSOR = {"attn.c_attn": "columns", "attn.c_proj": "rows", "mlp.c_fc": "columns", "mlp.c_proj": "rows"}
+
     def adopt(self, weights: Mapping[str, Any]) -> dict[str, Any]:
         """Those of a GPT2Model or GPT2LMHeadModel. Of more positions than `context`, the first are taken."""
         named = {name.removeprefix("transformer."): value for name, value in weights.items()}
         first = named.get("h.0.attn.c_attn.weight")  # three times as wide as it is high, or the other way round
-        turned = TURNED if first is not None and first.shape[0] < first.shape[1] else ()
+        turned = TURNED if first is not None and first.shape[0] < first.shape[-1] else ()
         found = {}
         for name, value in named.items():
             if name.endswith((".attn.bias", ".attn.masked_bias")) or name == "lm_head.weight":

@@ -70,12 +70,13 @@ class Attention(nn.Module):
 
     def __init__(self, config: GptConfig):
         super().__init__()
-        self.heads = config.heads
+        self.heads, self.head_width = config.heads, config.width // config.heads
         self.c_attn = linear(config, config.width, 3 * config.width)
+        self.c_attn.parts = 3  # queries, keys and values, one after the other: where it is cut, each of them is
         self.c_proj = linear(config, config.width, config.width, into_sum=True)
 
     def forward(self, x: torch.Tensor, cache: tuple[torch.Tensor, torch.Tensor] | None, position: int) -> torch.Tensor:
-        q, k, v = (y.unflatten(-1, (self.heads, -1)) for y in self.c_attn(x).chunk(3, -1))
+        q, k, v = (y.unflatten(-1, (-1, self.head_width)) for y in self.c_attn(x).chunk(3, -1))
         if cache is None:
             y = attention(q, k, v, causal=True)
         else:

@@ -1,6 +1,7 @@
 """Initialisers, pooling, attention and normalization in PyTorch."""
 
 import torch
+import torch.distributed as dist
 from torch import nn
 
 from . import EPSILON, MOMENTUM, check_values
@@ -36,15 +37,46 @@ def attention(
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Batch normalization (Ioffe and Szegedy, 2015) of float [batch, channel, height, width]."""
+    """Batch normalization (Ioffe and Szegedy, 2015) of float [batch, channel, height, width], over all processes.
+
+    torch's own over processes refuses a CPU.
+    """
 
     def __init__(self, channels: int):
         super().__init__(channels, EPSILON, MOMENTUM)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        processes = dist.get_world_size() if self.training and dist.is_initialized() else 1
+        values = processes * x.numel() // x.shape[1]
         if self.training:
-            check_values(x.numel() // x.shape[1])
-        return super().forward(x)
+            check_values(values)
+        if processes == 1:
+            return super().forward(x)
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        sums = torch.stack([wide.mean((0, 2, 3)), wide.square().mean((0, 2, 3))])
+        mean, square = Sum.apply(sums) / processes  # the means of as many values each
+        variance = (square - mean**2).clamp(min=0.0)
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * (values / (values - 1)), self.momentum)
+            self.num_batches_tracked += 1
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        shift = self.bias - mean * scale
+        return (wide * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
+
+
+class Sum(torch.autograd.Function):
+    """Over all processes, in both directions."""
+
+    @staticmethod
+    def forward(ctx, x: torch.Tensor) -> torch.Tensor:
+        x = x.clone()
+        dist.all_reduce(x)
+        return x
+
+    @staticmethod
+    def backward(ctx, grad: torch.Tensor) -> torch.Tensor:
+        return Sum.forward(ctx, grad)
 
 
 def _normal(layer: nn.Module, nonlinearity: str) -> nn.Module:

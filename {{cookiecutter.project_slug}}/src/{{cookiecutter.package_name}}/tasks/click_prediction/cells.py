@@ -152,12 +152,13 @@ def ranges() -> list[str]:
 
 
 def labels(cells: Cells) -> np.ndarray:
-    """int32 [rows] of 0 and 1, of a single column. Raises InputError for others."""
+    """int32 [rows] of 0 and 1, of a single column, also written as 0.0 and 1.0. Raises InputError for others."""
     values, present = integers(cells, "neither 0 nor 1")
     wrong = ~present | (values != 0) & (values != 1)
-    if wrong.any():
-        row = int(wrong[:, 0].argmax())
-        raise InputError(f"{cells.where(row, 0)}: {cells.cell(row, 0)!r} is neither 0 nor 1")
+    longer = (cells.ends - cells.starts)[:, 0] > 1  # `integers` cuts 0.5 down to 0
+    for row in np.flatnonzero(wrong[:, 0] | longer):
+        if wrong[row, 0] or float(cells.cell(row, 0)) != values[row, 0]:
+            raise InputError(f"{cells.where(row, 0)}: {cells.cell(row, 0)!r} is neither 0 nor 1")
     return values[:, 0].astype(np.int32)
 
 

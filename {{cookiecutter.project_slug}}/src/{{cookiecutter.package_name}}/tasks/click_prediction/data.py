@@ -230,6 +230,8 @@ def _header(cells: Cells) -> list[str]:
     names = [cells.cell(0, i) for i in range(cells.starts.shape[1])]
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(f"{cells.path} has {names.count(twice[0])} columns {twice[0]!r}: give each its own name")
+    if "" in names:
+        raise InputError(f"{cells.path}, row 1: column {names.index('') + 1} has no name: give it one")
     return names
 
 

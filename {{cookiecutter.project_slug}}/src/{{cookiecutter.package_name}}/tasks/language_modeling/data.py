@@ -271,7 +271,10 @@ def _find(data: FileDataConfig) -> tuple[list[Path], Path]:
     if not path.is_dir():
         fixed = list(itertools.takewhile(lambda part: not GLOB.search(part), path.parts))
         folder, pattern = Path(*fixed), str(Path(*path.parts[len(fixed) :]))
-    found = sorted(folder.glob(pattern)) if pattern != "." else []
+    try:
+        found = sorted(folder.glob(pattern)) if pattern != "." else []
+    except ValueError as error:  # ** beside other characters
+        raise InputError(f"data.path = {data.path!r}: {error}") from error
     found = [file for file in found if file.is_file() and not file.parent.name.startswith("converted-")]
     if not found:
         raise InputError(

@@ -106,6 +106,9 @@ def load(config: Config, spec: Spec | None = None) -> Dataset:
     """
     everything, test = _read(config.data)
     train, val = everything.split(config.data.val_fraction)
+    val = Arrays(
+        **val[np.random.Generator(np.random.PCG64(0)).permutation(len(val))]
+    )  # the first are shown: of all kinds
     if not len(val) or not len(test):
         key, count = ("test", len(everything) + len(test)) if not len(test) else ("val", len(everything))
         share = getattr(config.data, f"{key}_fraction")
@@ -165,7 +168,7 @@ def _classes(config: TextConfig, train: Arrays) -> list[str]:
     found = set(train.arrays["label"])
     if len(found) == 1:
         raise InputError(f"all training texts have the label {found.pop()!r}: there is nothing to tell apart")
-    return sorted(found, key=int if all(map(str.isdecimal, found)) else None)
+    return sorted(sorted(found), key=int if all(map(str.isdecimal, found)) else str)
 
 
 def _arrays(split: Arrays, tokens: np.ndarray, classes: list[str], purpose: str) -> Arrays:

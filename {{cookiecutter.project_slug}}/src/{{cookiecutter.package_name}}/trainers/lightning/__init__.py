@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
-from ...config import PositiveInt, option
+from ...config import Config, PositiveInt, option
+from ...processes import ALONE, Processes
 
 TITLE = "PyTorch Lightning"
-PLATFORMS = ("cpu", "gpu")
+PLATFORMS = ("cpu", "gpu", "mps")
 REFUSED = {
     "tpu": "torch_xla ends at torch 2.9, so Lightning has no TPU today: use --accelerator gpu or cpu"
 }  # platform: why not
@@ -24,6 +25,15 @@ class Section:
     compile: bool = option(False, "torch.compile the model: a slow first step, then faster ones, on gpu above all")
 
 
+def join(config: Config) -> Processes:
+    """The processes of the run: one for each device."""
+    if config.accelerator.devices == config.accelerator.nodes == 1:
+        return ALONE
+    from .processes import join
+
+    return join(config.accelerator)
+
+
 def engine():
     from .trainer import Engine
 
@@ -34,3 +44,9 @@ def hardware():
     from . import devices
 
     return devices
+
+
+def rehearse(*settings):
+    from .rehearsal import rehearse
+
+    return rehearse(*settings)

@@ -10,6 +10,7 @@ import torch
 
 from ..schedule import learning_rate, schedule_steps
 from ..session import Session
+from .mesh import whole
 from .module import Module
 
 
@@ -20,7 +21,7 @@ class Interrupted(Exception):
 class SessionCallback(L.Callback):
     def __init__(self, session: Session):
         self.session, self.validating = session, contextlib.ExitStack()
-        self.profiler = torch.profiler.profile() if session.plan.profile else None
+        self.profiler = torch.profiler.profile() if session.plan.profile and session.run.leads else None
 
     def on_train_start(self, trainer: L.Trainer, module: Module) -> None:
         self.session.begin(parameters(module))
@@ -81,12 +82,13 @@ class SessionCallback(L.Callback):
 
 
 def parameters(module: Module) -> dict[str, np.ndarray]:
-    """Every parameter by its path, named after what it does: `hidden/kernel`, `norm/scale`."""
+    """Every parameter by its path, whole, on all processes; named after what it does: `hidden/kernel`, `norm/scale`."""
     found = {}
     for prefix, part in module.net.named_modules():
         for name, value in part.named_parameters(recurse=False):
             path = [*prefix.split("."), leaf_name(part, name)] if prefix else [leaf_name(part, name)]
-            found["/".join(path)] = value.detach().float().cpu().numpy()
+            # A copy: between steps FSDP may free what it had put together.
+            found["/".join(path)] = whole(value.detach()).to("cpu", torch.float32, copy=True).numpy()
     return found
 
 
@@ -94,7 +96,7 @@ def leaf_name(part: torch.nn.Module, name: str) -> str:
     """`weight` is called after what it does."""
     if name != "weight":
         return name
-    if isinstance(part, torch.nn.Embedding):
+    if isinstance(part, torch.nn.Embedding | torch.nn.EmbeddingBag):
         return "embedding"
     return "kernel" if part.weight.ndim > 1 else "scale"
 

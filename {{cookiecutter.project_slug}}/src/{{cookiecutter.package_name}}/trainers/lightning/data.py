@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import lightning as L
 import torch
 
-from ...data.batches import TrainBatches, ahead, eval_batches
+from ...data.batches import Share, TrainBatches, ahead, eval_batches
 from ...data.sources import Batch, Dataset, Source
 from ..schedule import Plan
 
@@ -25,7 +25,9 @@ class DataModule(L.LightningDataModule):
         return TrainStream(self.batches, calls, self.workers)
 
     def val_dataloader(self) -> "EvalStream":
-        return EvalStream(self.data.val, self.batches.batch_size, self.plan.eval_batches, self.workers)
+        return EvalStream(
+            self.data.val, self.batches.batch_size, self.plan.eval_batches, self.workers, self.batches.share
+        )
 
 
 class TrainStream:
@@ -43,10 +45,10 @@ class TrainStream:
 
 
 class EvalStream:
-    """Every example once."""
+    """Every example once, of this process's share."""
 
-    def __init__(self, source: Source, batch_size: int, limit: int | None = None, workers: int = 0):
-        self.options = (source, batch_size, limit, workers)
+    def __init__(self, source: Source, batch_size: int, limit: int | None, workers: int, share: Share):
+        self.options = (source, batch_size, limit, workers, share)
 
     def __iter__(self) -> Iterator[Tensors]:
         return map(tensors, eval_batches(*self.options))

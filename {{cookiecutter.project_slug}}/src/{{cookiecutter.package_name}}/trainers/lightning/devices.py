@@ -4,23 +4,50 @@ import torch
 
 from ...errors import InputError
 
-ORDER = ("gpu", "cpu")  # best first
+ORDER = ("gpu", "mps", "cpu")  # best first
 
 
 def count() -> dict[str, int]:
-    """Devices by platform, best first."""
-    return {"gpu": torch.cuda.device_count() if torch.cuda.is_available() else 0, "cpu": 1}
+    """Devices of this machine by platform, best first."""
+    return {
+        "gpu": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+        "cpu": 1,
+    }
 
 
-def pick(platform: str) -> torch.device:
-    """The device of a platform; `auto` takes the best there is. Raises InputError where there is none."""
+def pick(platform: str, devices: int = 1, nodes: int = 1) -> list[torch.device]:
+    """The devices of this node; `auto` takes the best platform there is. devices: of each node, 0: all.
+
+    A CPU is as many devices as are asked for, for trials.
+
+    Raises:
+        InputError: where there are none, or too few.
+    """
     found = count()
     if platform == "auto":
         platform = next(name for name in ORDER if found[name])
     if not found[platform]:
         there = ", ".join(name for name, number in found.items() if number)
         raise InputError(
-            f"accelerator.platform = {platform!r}, but torch finds only {there}: "
-            f"--accelerator auto, or install the extra [{platform}]"
+            f"accelerator.platform = {platform!r}, but torch finds only {there}: --accelerator auto"
+            + f", or install the extra [{platform}]" * (platform == "gpu")
         )
-    return torch.device("cuda:0" if platform == "gpu" else platform)
+    wanted = devices or found[platform]
+    if platform == "mps" and wanted * nodes > 1:
+        raise InputError(
+            f"accelerator.devices = {devices} on accelerator.nodes = {nodes}: a Mac has one GPU: set both to 1"
+        )
+    if platform != "cpu" and wanted > found[platform]:
+        raise InputError(
+            f"accelerator.devices = {devices}, but torch finds {found[platform]} of {platform} on this node: give the "
+            "number that there is, or 0 for all"
+        )
+    if platform == "gpu":
+        return [torch.device("cuda", i) for i in range(wanted)]
+    return [torch.device(platform)] * wanted
+
+
+def memory(platform: str) -> int:
+    """Bytes of a device; 0 where it does not tell."""
+    return torch.cuda.get_device_properties(0).total_memory if platform == "gpu" else 0

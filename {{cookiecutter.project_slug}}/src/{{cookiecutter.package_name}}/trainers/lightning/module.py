@@ -1,5 +1,6 @@
 """The LightningModule of every task: steps, optimizers, logging. The task gives the model, losses and metrics."""
 
+import contextlib
 import copy
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,9 +14,12 @@ from ... import task as tasks
 from ...config import OptimizerConfig
 from ...data.batches import make_batch
 from .. import load_config
+from ..mesh import Mesh
 from ..schedule import LOSS_SCALE, LOSS_SCALE_STEPS, Plan, learning_rate, schedule_steps
+from . import mesh
 
 Batch = dict[str, torch.Tensor]
+ONE = Mesh()
 
 
 class Module(L.LightningModule):
@@ -28,9 +32,12 @@ class Module(L.LightningModule):
         config: the run's, as plain values (`config.to_dict`), so that a checkpoint holds plain data only.
         spec: the dataset's.
         plan: the course of the run; training needs it, evaluation does not.
+        devices: those of the run.
     """
 
-    def __init__(self, config: Mapping[str, Any], spec: Mapping[str, Any], plan: Plan | None = None):
+    def __init__(
+        self, config: Mapping[str, Any], spec: Mapping[str, Any], plan: Plan | None = None, devices: Mesh = ONE
+    ):
         super().__init__()
         self.save_hyperparameters("config", "spec", logger=False)
         self.automatic_optimization = False
@@ -42,6 +49,9 @@ class Module(L.LightningModule):
         self.loss_scale = LossScale() if self.config.accelerator.precision == "float16" else None
         self.losses = self.twin.losses(self.config)
         self.metrics = self.twin.create_metrics(spec)
+        self.devices, self.parts = devices, mesh.Parts(devices)
+        for metric in self.metrics.values():
+            metric.process_group = self.parts.group
         self.resident: Batch = {}  # the training data, where they stay on the device
         self.augment: Callable[[Batch], Batch] | None = None
         self.step = 0  # updates of the task; Lightning's global_step counts those of every optimizer
@@ -55,6 +65,12 @@ class Module(L.LightningModule):
     def evaluated(self) -> nn.Module:
         """The network to evaluate and keep: the average where there is one, with the current statistics."""
         return self.net if self.ema is None else self.ema
+
+    def configure_model(self) -> None:
+        """Called before optimizers are made."""
+        if self.devices.devices > self.devices.data:
+            nets = [self.net] if self.ema is None else [self.net, self.ema]
+            mesh.cut(nets, self.devices, self.config.model.TENSOR, self.trainer.strategy.root_device.type)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["step"] = self.step
@@ -77,20 +93,20 @@ class Module(L.LightningModule):
         """
         for i, batch in enumerate(batches, 1):
             self.step += 1
-            # Dropout is a function of (seed, step), so no checkpoint has to hold a generator's state.
-            seed(self.device, seed_of(self.config.seed, self.step))
+            # Dropout is a function of (seed, step, part), so no checkpoint has to hold a generator's state.
+            seed(self.device, seed_of(self.config.seed, self.step, self.parts.mine))
             if self.resident:
                 batch = make_batch(batch, self.augment, self.resident)
             self._step(batch, logging=self.plan.logs(self.step), hooks=i == len(batches))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.twin.eval_step(self.evaluated, batch, self.metrics)
+        self._evaluate(batch)
 
     def on_validation_epoch_end(self) -> None:
         self._log_metrics("val")
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self.twin.eval_step(self.evaluated, batch, self.metrics)
+        self._evaluate(batch)
 
     def on_test_epoch_end(self) -> None:
         self._log_metrics("test")
@@ -106,17 +122,26 @@ class Module(L.LightningModule):
             schedulers.append({"scheduler": rates, "interval": "step"})
         return optimizers, schedulers
 
+    def _evaluate(self, batch: Batch) -> None:
+        metrics = self.metrics
+        if self.parts.count > 1 and not batch["mask"].any():
+            # All padding: this process takes part, as the others may need its parts of the model, and adds nothing.
+            batch = {**batch, "mask": torch.ones_like(batch["mask"])}
+            metrics = self.twin.create_metrics(self.spec).to(self.device)
+        self.twin.eval_step(self.evaluated, batch, metrics)
+
     def _step(self, batch: Batch, logging: bool, hooks: bool) -> None:
         """One update for each loss, in order, each over all micro-batches; then the moving average."""
         self.logs = logs = {}
         several, square_norm = len(self.losses) > 1, 0.0
+        toggled = several and self.devices.devices == self.devices.data  # what is cut stays as it is
         optimizers, schedulers = _list(self.optimizers(use_pl_optimizer=hooks)), _list(self.lr_schedulers())
         for name, optimizer, scheduler in zip(self.losses, optimizers, schedulers, strict=True):
-            if several:
+            if toggled:
                 self.toggle_optimizer(optimizer)
             total, weight, norm = self._update(name, optimizer, batch, logging, hooks)
             scheduler.step()
-            if several:
+            if toggled:
                 self.untoggle_optimizer(optimizer)
             if logging:
                 logs[f"loss/{name}"] = (total / weight).item()
@@ -134,36 +159,51 @@ class Module(L.LightningModule):
     def _update(
         self, name: str, optimizer, batch: Batch, with_norm: bool, hooks: bool
     ) -> tuple[torch.Tensor, torch.Tensor | int, torch.Tensor | None]:
-        """Returns the loss's sum and weight, and the norm of its mean's gradient where that is asked for."""
+        """Returns the loss's sum and weight, and the norm of its mean's gradient where that is asked for.
+
+        All three are of all devices.
+        """
         pieces = _split(batch, self.config.trainer.accumulate)
         total, weight, scale = 0.0, 0, self.loss_scale
         # Of float16, the mean over the examples is what is scaled: a sum would overflow with the size of the batch.
         factor = scale.factor / len(next(iter(batch.values()))) if scale else 1.0
-        # An optimizer that is not wrapped by Lightning takes no hooks.
-        backward = self.manual_backward if hooks else torch.Tensor.backward
-        at_once = len(pieces) == 1 and scale is None  # then the weight is known before
-        for piece in pieces:
+        at_once = len(pieces) == 1 and scale is None and self.parts.count == 1  # then the weight is known before
+        for i, piece in enumerate(pieces, 1):
             loss, w = self.losses[name].fn(self.net, piece)
-            backward(loss / w if at_once else loss * factor)
+            self._backward(loss / w if at_once else loss * factor, hooks, last=i == len(pieces))
             total, weight = total + loss.detach(), weight + w
-        grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        total, weight = self.parts.sum(total, weight)
+        params = [p for group in optimizer.param_groups for p in group["params"]]
+        grads = mesh.take_gradients(params)
         norm, clip_norm = None, self.config.optimizer.clip_norm
-        if not at_once:
-            torch._foreach_mul_(grads, 1.0 / (weight * factor))
+        if not at_once:  # between devices, gradients were averaged
+            torch._foreach_mul_(grads, self.parts.count / (weight * factor))
         if with_norm or clip_norm or scale:
-            norm = torch.nn.utils.get_total_norm(grads)
+            norm = mesh.norm(params)
         if clip_norm:
             torch._foreach_mul_(grads, clip_norm / norm.clamp(min=clip_norm))
         if scale:
             scale.guard(getattr(optimizer, "optimizer", optimizer), norm)
         optimizer.step()
         optimizer.zero_grad()
+        if self.devices.devices > self.devices.data:
+            self.net.zero_grad()
         return total, weight, norm
+
+    def _backward(self, loss: torch.Tensor, hooks: bool, last: bool) -> None:
+        """last: of the micro-batches; copies of the model exchange their gradients then only."""
+        strategy = self.trainer.strategy
+        with contextlib.nullcontext() if last or self.parts.count == 1 else strategy.block_backward_sync():
+            if hooks:
+                self.manual_backward(loss)
+            else:  # an optimizer that is not wrapped by Lightning takes no hooks
+                strategy.pre_backward(loss)
+                loss.backward()
 
     @torch.no_grad()
     def _average(self) -> None:
         decay = self.config.optimizer.ema_decay
-        torch._foreach_lerp_(list(self.ema.parameters()), list(self.net.parameters()), 1 - decay)
+        torch._foreach_lerp_(*([mesh.local(p) for p in net.parameters()] for net in (self.ema, self.net)), 1 - decay)
         if buffers := list(self.ema.buffers()):
             torch._foreach_copy_(buffers, list(self.net.buffers()))
 
@@ -201,12 +241,13 @@ def create_optimizer(part: nn.Module, config: OptimizerConfig) -> torch.optim.Op
 
     Its learning rate is 1: LambdaLR multiplies it by the schedule's, which is then exactly that.
     """
-    decayed, others = ([p for p in part.parameters() if (p.ndim > 1) is wanted] for wanted in (True, False))
+    parameters = mesh.own(part.parameters())
+    decayed, others = ([p for p in parameters if (p.ndim > 1) is wanted] for wanted in (True, False))
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
     if config.name == "adamw":
         return torch.optim.AdamW(groups, 1.0, (config.momentum, config.beta2), 1e-8, fused=True)
     sgd = torch.optim.SGD(groups, 1.0, config.momentum, fused=True)
-    for p in part.parameters() if config.momentum else ():
+    for p in parameters if config.momentum else ():
         # torch leaves it uninitialised where the first update is left out.
         sgd.state[p]["momentum_buffer"] = torch.zeros_like(p)
     return sgd
@@ -218,9 +259,9 @@ def seed(device: torch.device, value: int) -> None:
     generator.manual_seed(value)
 
 
-def seed_of(seed: int, step: int) -> int:
-    """A 64-bit seed for a step: (seed, step) mixed by two odd constants, so that neighbours share nothing."""
-    return (seed * 0x9E3779B97F4A7C15 + step * 0xD1B54A32D192ED03) % 2**63
+def seed_of(seed: int, step: int, part: int = 0) -> int:
+    """A 64-bit seed for a part of a step: mixed by three odd constants, so that neighbours share nothing."""
+    return (seed * 0x9E3779B97F4A7C15 + step * 0xD1B54A32D192ED03 + part * 0xA0761D6478BD642F) % 2**63
 
 
 def _split(batch: Batch, count: int) -> list[Batch]:

@@ -1,6 +1,6 @@
 """The trainer of the Lightning twin: the module, the data and the callbacks, put together."""
 
-import logging
+import dataclasses
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers.logger import Logger
-from lightning.pytorch.plugins.precision import MixedPrecision
+from lightning.pytorch.plugins.precision import DoublePrecision, MixedPrecision, Precision
 
+from ... import task as tasks
 from ...config import Config, to_dict
 from ...data.batches import TrainBatches, eval_batches
 from ...data.sources import Batch, Dataset, Source
@@ -20,16 +21,15 @@ from ...task import Task
 from ...weights import Weights, init_words, match, overlay
 from ..schedule import Plan
 from ..session import Session
-from . import devices, weights
+from . import devices, mesh, weights
 from .callbacks import Interrupted, SessionCallback, numpy, peak_memory
 from .data import DataModule, tensors
 from .logger import SessionLogger
 from .module import Module
+from .processes import environment, quiet, together
 
 # Lightning 2.6.6 asks torch >= 2.12 for a tree in a way that torch is about to drop: not ours, and not the reader's.
 warnings.filterwarnings("ignore", r".*treespec, LeafSpec", FutureWarning)
-
-PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed", "float64": "64-true"}
 
 # Your own callbacks and loggers: every training run has them, beside those that make its record.
 CALLBACKS: list[L.Callback] = []
@@ -44,13 +44,19 @@ def make_trainer(config: Config, **overrides: Any) -> L.Trainer:
     `SessionCallback`, which `train` adds. To Lightning a run is one long epoch: `EarlyStopping` and the like need
     `check_on_train_epoch_end=False`.
     """
-    device = devices.pick(config.accelerator.platform).type
+    settings = config.accelerator
+    found = devices.pick(settings.platform, settings.devices, settings.nodes)
+    losses = tasks.twin(tasks.find(config.task), "lightning").losses(config)
     callbacks = [*CALLBACKS, *_listed(overrides.pop("callbacks", None))]
-    precision = {} if "precision" in overrides else _precision(config.accelerator.precision, device)
+    plugins = environment(len(found) * settings.nodes)
+    if "precision" not in overrides:
+        plugins.append(_precision(settings.precision, found[0].type))
     options = {
-        "accelerator": device,
-        "devices": 1,
-        **precision,
+        "accelerator": found[0].type,
+        "devices": len(found),
+        "num_nodes": settings.nodes,
+        "strategy": mesh.strategy(mesh.sizes(config), several_losses=len(losses) > 1),
+        "plugins": plugins,
         "max_epochs": -1,  # the plan says when to stop
         "callbacks": callbacks,
         "logger": [*LOGGERS, *_listed(overrides.pop("logger", None))] or False,
@@ -61,7 +67,10 @@ def make_trainer(config: Config, **overrides: Any) -> L.Trainer:
         "num_sanity_val_steps": 0,  # it would spoil the best so far
         "use_distributed_sampler": False,
     }
-    return L.Trainer(**options | overrides)
+    trainer = L.Trainer(**options | overrides)
+    # After every step Lightning would ask the devices of all processes for a signal, and wait; a session asks itself.
+    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None
+    return trainer
 
 
 def _listed(value: Any) -> list[Any]:
@@ -79,24 +88,36 @@ def _listener(logger: Logger) -> Callable[[int, Mapping[str, float]], None]:
     return log
 
 
-def _precision(name: str, device: str) -> dict[str, Any]:
+def _precision(name: str, device: str) -> Precision:
     if name == "float16":  # without Lightning's loss scaling: see `LossScale` in module.py
-        return {"plugins": MixedPrecision("16-mixed", device, torch.amp.GradScaler(device, enabled=False))}
-    return {"precision": PRECISIONS[name]}
+        return MixedPrecision("16-mixed", device, torch.amp.GradScaler(device, enabled=False))
+    if name == "bfloat16":
+        return MixedPrecision("bf16-mixed", device)
+    return DoublePrecision() if name == "float64" else Precision()
 
 
 class Engine:
-    """A task's model on a device."""
+    """A task's model on a device, or on those of a run, of which this process has one."""
 
     def __init__(self, config: Config, task: Task, spec: Mapping[str, Any]):
-        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+        quiet()
         self.config, self.task, self.spec = config, task, spec
-        self.device = devices.pick(config.accelerator.platform)
+        self.devices = mesh.sizes(config)
+        if self.devices.tensor > 1:
+            with torch.device("meta"):
+                net = tasks.twin(task, "lightning").create_model(config, spec)
+            mesh.check_tensor(net, self.devices, config.model.TENSOR)
+        self.parts = mesh.Parts(self.devices)
+        self.share = self.devices.share(config.data.batch_size, config.trainer.accumulate, [self.parts.mine])
+        self.device = mesh.device(config.accelerator)
         self.initial: Weights = {}
         self._open: Path | None = None  # the checkpoint that predictions are made with
 
     def describe(self) -> str:
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
+        if self.devices.devices > 1:
+            sizes = dataclasses.asdict(self.devices).items()
+            name = f"{self.devices.devices} x {name} ({', '.join(f'{axis} {n}' for axis, n in sizes if n > 1)})"
         return f"lightning on {name}, {self.config.accelerator.precision}"
 
     def start_from(self, given: Weights) -> None:
@@ -122,7 +143,8 @@ class Engine:
             session.listeners += map(_listener, LOGGERS)
             stream = DataModule(data, batches, plan, self.config.data.workers)
             try:
-                trainer.fit(module, datamodule=stream, ckpt_path=start, weights_only=True)
+                with together():
+                    trainer.fit(module, datamodule=stream, ckpt_path=start, weights_only=True)
             except Interrupted:
                 pass
             except SystemExit as error:  # what Lightning makes of it
@@ -133,7 +155,8 @@ class Engine:
     def evaluate(self, checkpoint: Path, batches: Iterable[Batch]) -> dict[str, float | np.ndarray]:
         """The task's metrics by name, each over all examples: numbers, or arrays."""
         trainer, module = make_trainer(self.config), self.module(checkpoint=checkpoint)
-        trainer.test(module, map(tensors, batches), verbose=False)
+        with together():
+            trainer.test(module, map(tensors, batches), verbose=False)
         found = {tag.removeprefix("test/"): float(value) for tag, value in trainer.callback_metrics.items()}
         return found | module.arrays
 
@@ -171,7 +194,7 @@ class Engine:
         """The module with its initial weights, or with those of a checkpoint."""
         with torch.random.fork_rng(devices=()):  # the caller's generator is not ours
             torch.manual_seed(self.config.seed)
-            module = Module(to_dict(self.config), self.spec, plan)
+            module = Module(to_dict(self.config), self.spec, plan, self.devices)
         if self.config.accelerator.precision == "float64":
             module.double()  # Lightning would do so after it has restored weights, rounded to float32
         if self.initial:

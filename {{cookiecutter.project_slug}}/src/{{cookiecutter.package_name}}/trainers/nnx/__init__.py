@@ -1,12 +1,14 @@
 """Flax NNX: what the shared rooms must know of it. Imports nothing of it."""
 
+import os
 from dataclasses import dataclass
 
-from ...config import PositiveInt, option
+from ...config import Config, PositiveInt, option
+from ...processes import Alone, Processes
 
 TITLE = "JAX with Flax NNX"
 PLATFORMS = ("cpu", "gpu", "tpu")
-REFUSED: dict[str, str] = {}  # platform: why not, and what to use instead
+REFUSED = {"mps": "jax has no mps that is kept up: use --accelerator cpu"}  # platform: why not, what to use instead
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "clu", "numpy")
 BAD_VERSIONS = (
     # (package, versions, beside package, versions, what happens)
@@ -24,6 +26,20 @@ class Section:
     )
 
 
+def join(config: Config) -> Processes:
+    """The processes of the run: several where a TPU pod, SLURM or JAX's own variables have started them."""
+    several = (
+        "JAX_COORDINATOR_ADDRESS" in os.environ
+        or int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1
+        or "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")
+    )
+    if not several:
+        return Alone()
+    from .processes import join
+
+    return join(config.accelerator.platform)
+
+
 def engine():
     from .loop import Engine
 
@@ -34,3 +50,9 @@ def hardware():
     from . import devices
 
     return devices
+
+
+def rehearse(*settings):
+    from .rehearsal import rehearse
+
+    return rehearse(*settings)

@@ -19,7 +19,8 @@ from ...errors import InputError
 from ...weights import Weights, init_words, overlay
 from ..schedule import Plan, learning_rate, schedule_steps
 from ..session import Session
-from . import checkpoint, devices, weights
+from . import checkpoint, weights
+from .mesh import Devices
 from .step import make_eval_step, make_predict_step, make_train_step
 from .train_state import TrainState, create_optimizer, create_state
 
@@ -36,11 +37,10 @@ class Engine:
 
     def __init__(self, config: Config, task: tasks.Task, spec: Mapping[str, Any]):
         self.config, self.task, self.spec, self.twin = config, task, spec, tasks.twin(task, "nnx")
-        self.device = devices.pick(config.accelerator.platform)
-        if config.accelerator.precision == "float16" and self.device.platform == "tpu":
+        self.devices = Devices(config.accelerator, config.model.TENSOR)
+        if config.accelerator.precision == "float16" and self.devices.first.platform == "tpu":
             raise InputError("accelerator.precision = 'float16': a tpu has none: use bfloat16")
-        # Everything is placed: a program is compiled again for arrays whose place is left open.
-        self.placement = jax.sharding.SingleDeviceSharding(self.device)
+        self.share = self.devices.share(config.data.batch_size, config.trainer.accumulate)
         self._configure()
         self.optimizer = create_optimizer(config.optimizer)
         self.Metrics = self.twin.create_metrics(spec)
@@ -51,11 +51,14 @@ class Engine:
         model.train()
         self.graphdef = nnx.graphdef(model)
         model.eval()
-        self.eval_step = make_eval_step(self.twin, nnx.graphdef(model))
-        self.predict_step = make_predict_step(self.twin, nnx.graphdef(model))
+        # Everything is placed: a program is compiled again for arrays whose place is left open.
+        self.shapes = jax.eval_shape(self._create)
+        self.shardings = self.devices.shardings(self.shapes)
+        self.eval_step = make_eval_step(self.twin, nnx.graphdef(model), self.devices.whole)
+        self.predict_step = make_predict_step(self.twin, nnx.graphdef(model), self.devices.whole)
 
     def describe(self) -> str:
-        return f"nnx on {self.device.device_kind}, {self.config.accelerator.precision}"
+        return f"nnx on {self.devices.describe()}, {self.config.accelerator.precision}"
 
     def start_from(self, given: Weights) -> None:
         """Begins with these weights, but for those of `init_skip`."""
@@ -67,11 +70,11 @@ class Engine:
     def train(self, start: Path | None, batches: TrainBatches, data: Dataset, plan: Plan, session: Session) -> None:
         state = self.restore(start) if start else self.init()
         train_step = self.train_step(data.augment)
-        resident = jax.device_put(batches.resident, self.placement)
+        resident = self.devices.put(batches.resident, self.devices.whole)
         session.begin(self.parameters(state))
         end = schedule_steps(self.config, plan)
         rates = [learning_rate(step, self.config.optimizer, end) for step in range(plan.total_steps)]
-        table = jnp.asarray(rates, jnp.result_type(float))
+        table = self.devices.put(np.asarray(rates, jnp.result_type(float)), self.devices.whole)
         step = int(state.step)
         stopping = session.run.out_of_patience
         calls = plan.calls(step, self.config.frameworks["nnx"].steps_per_call)
@@ -81,7 +84,9 @@ class Engine:
                 jax.profiler.start_trace(session.run.folder)
             batch = next(stream)
             steps = len(next(iter(batch.values())))
-            state, logs = train_step(state, batch, table, plan.logs(step + steps), resident)
+            state, logs = train_step(state, self.devices.cut(batch, 1), table, plan.logs(step + steps), resident)
+            if self.devices.one_step_at_a_time:
+                jax.block_until_ready(state)
             step += steps
             session.advance(steps)
             if plan.profile and step == plan.profile.stop:
@@ -101,10 +106,12 @@ class Engine:
 
     def validate(self, state: TrainState, batch_size: int, data: Dataset, plan: Plan, session: Session) -> bool:
         """Metrics, histograms and pictures. Returns whether this is the best so far."""
-        batches = eval_batches(data.val, batch_size, plan.eval_batches, self.config.data.workers)
+        batches = eval_batches(data.val, batch_size, plan.eval_batches, self.config.data.workers, self.share)
         first = next(batches)
         metrics = self.run_metrics(state, itertools.chain([first], batches))
-        outputs = jax.device_get(self.predict_step(state, first))
+        outputs = jax.device_get(self.predict_step(state, self.devices.cut(first)))
+        # Outputs are of all processes, and the first has the first part of them.
+        outputs = {name: value[: len(first["mask"])] for name, value in outputs.items()}
         return session.validated(metrics, self.parameters(state), first, outputs)
 
     def evaluate(self, checkpoint: Path, batches: Iterable[Batch]) -> dict[str, float | np.ndarray]:
@@ -112,9 +119,11 @@ class Engine:
 
     def run_metrics(self, state: TrainState, batches: Iterable[Batch]) -> dict[str, float | np.ndarray]:
         """The task's metrics by name, each over all examples: numbers, or arrays."""
-        metrics = jax.device_put(self.Metrics.empty(), self.placement)
+        metrics = self.devices.put(self.Metrics.empty(), self.devices.whole)
         for batch in batches:
-            metrics = self.eval_step(state, metrics, batch)
+            metrics = self.eval_step(state, metrics, self.devices.cut(batch))
+            if self.devices.one_step_at_a_time:
+                jax.block_until_ready(metrics)
         found = jax.device_get(metrics.compute())
         return {name: value if np.ndim(value) else float(value) for name, value in found.items()}
 
@@ -140,7 +149,10 @@ class Engine:
         return weights.get(nnx.merge(self.graphdef, *self.restore(checkpoint).evaluated))
 
     def train_step(self, augment: Callable | None = None):
-        return make_train_step(self.twin, self.config, self.graphdef, self.optimizer, augment)
+        shardings = (self.shardings, self.devices.whole)
+        return make_train_step(
+            self.twin, self.config, self.graphdef, self.optimizer, augment, self.share.parts, shardings
+        )
 
     def init(self) -> TrainState:
         """The state at step 0, made by one compiled program."""
@@ -148,35 +160,35 @@ class Engine:
         if self.initial:
             model = self._model()
             weights.put(self.initial, model, self.config.init)
-            return jax.device_put(self._state(model), self.placement)
+            return self.devices.put(self._state(model), self.shardings)
         # It runs once: on a CPU, optimizing it takes three times as long as it saves.
-        options = {"xla_backend_optimization_level": 0} if self.device.platform == "cpu" else None
-        return jax.jit(self._create, out_shardings=self.placement, compiler_options=options)()
+        options = {"xla_backend_optimization_level": 0} if self.devices.first.platform == "cpu" else None
+        return jax.jit(self._create, out_shardings=self.shardings, compiler_options=options)()
 
     def restore(self, path: Path) -> TrainState:
         self._configure()
 
-        def place(x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-            return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self.placement)
+        def place(x: jax.ShapeDtypeStruct, sharding: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
 
-        return checkpoint.restore(path, jax.tree.map(place, jax.eval_shape(self._create)))
+        return checkpoint.restore(path, jax.tree.map(place, self.shapes, self.shardings))
 
     def parameters(self, state: TrainState) -> dict[str, np.ndarray]:
         """Every parameter by its path, as `hidden/kernel`."""
         paths = {}
         for part in state.params.values():
             for path, value in nnx.to_flat_state(part):
-                paths["/".join(map(str, path))] = np.asarray(value[...])
+                paths["/".join(map(str, path))] = self.devices.get(value[...])
         return paths
 
     def peak_memory(self) -> int:
-        """Bytes on the device; 0 where it does not tell."""
-        return (self.device.memory_stats() or {}).get("peak_bytes_in_use", 0)
+        """Bytes on the fullest device of this process; 0 where they do not tell."""
+        return max((device.memory_stats() or {}).get("peak_bytes_in_use", 0) for device in self.devices.local)
 
     def _configure(self) -> None:
         """JAX's own settings are those of the process, which may hold engines of other runs."""
         jax.config.update("jax_enable_x64", self.config.accelerator.precision == "float64")
-        jax.config.update("jax_default_device", self.device)
+        jax.config.update("jax_default_device", self.devices.first)
 
     def _create(self) -> TrainState:
         return self._state(self._model())

@@ -5,6 +5,7 @@
 and `lax.scan`.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
@@ -27,6 +28,8 @@ def make_train_step(
     graphdef: nnx.GraphDef,
     optimizer: optax.GradientTransformation,
     augment: Callable[[Batch], Batch] | None = None,
+    parts: int = 1,
+    shardings: Any = None,
 ):
     """(state, batches, learning_rates, with_norm, resident) -> (state, logs of the last step).
 
@@ -34,6 +37,10 @@ def make_train_step(
     resident: the training data where they stay on the device; `augment` is then part of the step.
     logs: `loss/<name>` for each loss; `grad_norm` over all of them, which without `with_norm` is left at 0 unless the
     update needs it: on a CPU it takes as long as a tenth of a small network's step.
+
+    Args:
+        parts: that a batch has, for the devices: each holds, one after the other, its piece of every micro-batch.
+        shardings: of what is returned.
     """
     losses = twin.losses(config)
     accumulate, clip_norm, ema_decay = config.trainer.accumulate, config.optimizer.clip_norm, config.optimizer.ema_decay
@@ -88,7 +95,7 @@ def make_train_step(
         examples = jax.tree.leaves(batch)[0].shape[0]
         scale = 1.0 if state.loss_scale is None else state.loss_scale.factor / examples
         micro = (
-            jax.tree.map(lambda x: x.reshape(accumulate, -1, *x.shape[1:]), batch),
+            jax.tree.map(cut, batch),
             jax.random.split(key, accumulate),
         )
         dtype = jnp.result_type(float)  # float64 under x64
@@ -116,27 +123,32 @@ def make_train_step(
         state, logs = jax.lax.scan(lambda s, batch: train_step(s, batch, *shared), state, batches)
         return state, jax.tree.map(lambda x: x[-1], logs)
 
-    return jax.jit(train_steps, donate_argnums=0)
+    def cut(x: jax.Array) -> jax.Array:
+        """[batch, ...] -> [micro-batch, example, ...], without moving an example to another device."""
+        pieces = x.reshape(parts, accumulate, -1, *x.shape[1:]).swapaxes(0, 1)
+        return pieces.reshape(accumulate, -1, *x.shape[1:])
+
+    return jax.jit(train_steps, donate_argnums=0, out_shardings=shardings)
 
 
 def no_norm(grads: nnx.State) -> jax.Array:
     return jnp.zeros((), jax.tree.leaves(grads)[0].dtype)
 
 
-def make_eval_step(twin: ModuleType, graphdef: nnx.GraphDef):
+def make_eval_step(twin: ModuleType, graphdef: nnx.GraphDef, sharding: Any = None):
     """(state, metrics, batch) -> metrics with those of the batch."""
 
-    @jax.jit
+    @functools.partial(jax.jit, out_shardings=sharding)
     def eval_step(state: TrainState, metrics: Any, batch: Batch) -> Any:
         return metrics.merge(twin.eval_step(nnx.merge(graphdef, *state.evaluated, copy=True), batch, type(metrics)))
 
     return eval_step
 
 
-def make_predict_step(twin: ModuleType, graphdef: nnx.GraphDef):
+def make_predict_step(twin: ModuleType, graphdef: nnx.GraphDef, sharding: Any = None):
     """(state, batch) -> outputs."""
 
-    @jax.jit
+    @functools.partial(jax.jit, out_shardings=sharding)
     def predict_step(state: TrainState, batch: Batch) -> Mapping[str, jax.Array]:
         return twin.predict_step(nnx.merge(graphdef, *state.evaluated, copy=True), batch)
 
