@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import pytest
 from conftest import SMALL, TASK, history, small, steps
 
@@ -81,6 +82,13 @@ def assert_same(one, several, tolerance=1e-9):
     assert several["losses"] == pytest.approx(one["losses"], rel=tolerance)
     assert several["metrics"] == pytest.approx(one["metrics"], rel=1e-6, abs=1e-6)  # added up in float32
     assert several["compiled"] == 1
+
+
+@pytest.fixture(autouse=True)
+def settings_of_jax():
+    """They are those of the process: a float64 run leaves them as it has set them."""
+    yield
+    jax.config.update("jax_enable_x64", False)
 
 
 def test_devices_together_are_one_device(tmp_path, monkeypatch):

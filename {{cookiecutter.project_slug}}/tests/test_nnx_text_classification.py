@@ -16,7 +16,7 @@ def test_metrics_are_those_of_scikit_learn():
     metrics = half.create_metrics({"classes": ["a", "b", "c", "d"]})
     logits, found = jnp.array(10.0 * np.eye(4, dtype=np.float32)[PREDICTED]), metrics.empty()
     for part in (slice(0, 4), slice(4, 7)):  # two batches
-        batch = {"tokens": logits[part], "label": jnp.array(LABELS)[part], "mask": jnp.array(MASK)[part]}
+        batch = {"tokens": logits[part], "label": jnp.array(LABELS, jnp.int32)[part], "mask": jnp.array(MASK)[part]}
         found = found.merge(half.eval_step(lambda logits: logits, batch, metrics))
     found = found.compute()
     assert found["macro_f1"] == pytest.approx((2 / 3 + 2 / 5 + 0) / 3)

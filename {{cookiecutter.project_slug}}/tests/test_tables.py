@@ -81,10 +81,6 @@ def test_columns_are_found_by_name(written):
     assert np.array_equal(table.numbers("price"), [2.5, -1000])
 
 
-def test_a_column_without_a_name_is_told(written):
-    assert "table.csv, row 1: column 2 has no name" in refused(read_table, written("a,,b\n1,2,3\n"))
-
-
 def test_a_cell_may_be_long(written):
     assert read_table(written(f"a,b\n1,{'x' * 200_000}\n")).column("b") == ["x" * 200_000]
 

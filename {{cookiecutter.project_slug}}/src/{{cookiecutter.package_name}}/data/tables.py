@@ -108,8 +108,6 @@ def read_table(path: Path, delimiter: str = ",", **options) -> Table:
     names = [name.strip() for name in names]
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(f"{path} has {names.count(twice[0])} columns {twice[0]!r}: give each its own name")
-    if "" in names:
-        raise InputError(f"{path}, row 1: column {names.index('') + 1} has no name: give it one")
     numbered = list(rows)
     if not numbered:
         raise InputError(f"{path} has no rows below the names of its columns")

@@ -18,6 +18,8 @@ from ..task import Task
 from .progress import Progress, peak_host_memory
 from .schedule import Plan
 
+ASK_EVERY = 10  # steps
+
 
 class Session:
     """One process's work on a run."""
@@ -27,6 +29,7 @@ class Session:
         self.progress = Progress(plan, run.config, run.record.step, run.record.seconds, began, shown=run.leads)
         self.caught = 0  # the signal that this process has got
         self.signal, self.out_of_time = 0, False  # what all know of
+        self._asked = run.record.step
         self.listeners: list[Callable[[int, Mapping[str, float]], None]] = []  # get what is logged, too
         self.parameters = 0
         self.loss = math.nan  # train/loss, as logged last
@@ -41,8 +44,13 @@ class Session:
     def stopping(self) -> bool:
         """After a signal, out of time or patience: the run ends once this step's validation, log and save are done.
 
-        Where several processes train, all of them ask, after the same step: what one has met ends all.
+        Where several processes train, all of them ask, after the same step: what one has met ends all. As an answer
+        waits for the devices, they ask after every tenth step only, or where they meet anyway.
         """
+        meet = self.plan.validates(self.step) or self.plan.saves(self.step)
+        if self.run.processes.count > 1 and self.step < self._asked + ASK_EVERY and not meet:
+            return self.run.out_of_patience
+        self._asked = self.step
         told = self.run.processes.largest(2 * self.caught + self.progress.out_of_time)
         self.signal, self.out_of_time = told // 2, bool(told % 2)
         return bool(self.signal) or self.out_of_time or self.run.out_of_patience

@@ -53,9 +53,11 @@ class BatchNorm(nn.BatchNorm2d):
         if processes == 1:
             return super().forward(x)
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
-        sums = torch.stack([wide.mean((0, 2, 3)), wide.square().mean((0, 2, 3))])
-        mean, square = Sum.apply(sums) / processes  # the means of as many values each
-        variance = (square - mean**2).clamp(min=0.0)
+        found = wide.new_zeros(processes, 2, x.shape[1])  # of each process, of as many values
+        found[dist.get_rank()] = torch.stack([wide.mean((0, 2, 3)), wide.var((0, 2, 3), correction=0)])
+        means, variances = Sum.apply(found).unbind(1)
+        mean = means.mean(0)
+        variance = (variances + (means - mean) ** 2).mean(0)
         with torch.no_grad():
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * (values / (values - 1)), self.momentum)

@@ -43,6 +43,8 @@ GRACE = 30  # seconds that this process has to end by itself after another one h
 
 # Hints to use `srun`, to reduce metrics, which torchmetrics does, and to name an option as torch 2.13 does.
 warnings.filterwarnings("ignore", r"(?s).*(The `srun` command is available|, sync_dist=True\)`|`broadcast_buffers` is)")
+# Of kernels with one input channel, whose two layouts are the same numbers in the same order.
+warnings.filterwarnings("ignore", r"(?s)Grad strides do not match bucket view strides")
 
 joined: list["TorchProcesses"] = []  # one, once this process has met the others
 started: list[tuple[subprocess.Popen, IO[bytes]]] = []  # with what they write to stderr
