@@ -65,10 +65,7 @@ def check(settings: config.Config) -> None:
     if settings.accelerator.devices:  # else their number is known later
         mesh = Mesh.of(settings.accelerator, settings.accelerator.devices * settings.accelerator.nodes)
         mesh.share(batch_size, accumulate, ())
-        if mesh.tensor > 1 and not settings.model.TENSOR:
-            raise InputError(
-                f"accelerator.mesh.tensor = {mesh.tensor} is for transformers, but model.name = {settings.model.name!r}"
-            )
+        mesh.check(settings.model)
 
 
 def chosen(settings: config.Config) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..config import AcceleratorConfig
+from ..config import AcceleratorConfig, ModelConfig
 from ..data.batches import Share
 from ..errors import InputError
 
@@ -37,6 +37,13 @@ class Mesh:
                 f"{devices}: change the mesh, accelerator.devices or accelerator.nodes"
             )
         return cls(**{name: size or devices // product for name, size in asked.items()})
+
+    def check(self, model: ModelConfig) -> None:
+        """Raises InputError where there is nothing in the model that `tensor` cuts."""
+        if self.tensor > 1 and not model.TENSOR:
+            raise InputError(
+                f"accelerator.mesh.tensor = {self.tensor} is for transformers, but model.name = {model.name!r}"
+            )
 
     @property
     def devices(self) -> int:

@@ -24,10 +24,7 @@ def sizes(config: Config) -> Mesh:
     """Raises InputError where the devices cannot be arranged as `accelerator.mesh` asks for."""
     settings = config.accelerator
     found = Mesh.of(settings, len(devices.pick(settings.platform, settings.devices, settings.nodes)) * settings.nodes)
-    if found.tensor > 1 and not config.model.TENSOR:
-        raise InputError(
-            f"accelerator.mesh.tensor = {found.tensor} is for transformers: this model has no kernels to cut"
-        )
+    found.check(config.model)
     return found
 
 

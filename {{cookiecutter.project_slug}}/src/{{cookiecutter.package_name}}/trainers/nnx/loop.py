@@ -37,7 +37,7 @@ class Engine:
 
     def __init__(self, config: Config, task: tasks.Task, spec: Mapping[str, Any]):
         self.config, self.task, self.spec, self.twin = config, task, spec, tasks.twin(task, "nnx")
-        self.devices = Devices(config.accelerator, config.model.TENSOR)
+        self.devices = Devices(config.accelerator, config.model)
         if config.accelerator.precision == "float16" and self.devices.first.platform == "tpu":
             raise InputError("accelerator.precision = 'float16': a tpu has none: use bfloat16")
         self.share = self.devices.share(config.data.batch_size, config.trainer.accumulate)

@@ -10,7 +10,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import Mesh as JaxMesh
 from jax.sharding import PartitionSpec as P
 
-from ...config import AcceleratorConfig
+from ...config import AcceleratorConfig, ModelConfig
 from ...data.batches import Share
 from ...data.sources import Batch
 from ...errors import InputError
@@ -27,16 +27,13 @@ class Devices:
 
     Args:
         config: the run's.
-        tensor: `ModelConfig.TENSOR`.
+        model: the run's, too.
     """
 
-    def __init__(self, config: AcceleratorConfig, tensor: Mapping[str, str]):
+    def __init__(self, config: AcceleratorConfig, model: ModelConfig):
         found = devices.pick(config.platform, config.devices, config.nodes)
-        self.sizes, self.tensor = Mesh.of(config, len(found)), tensor
-        if self.sizes.tensor > 1 and not tensor:
-            raise InputError(
-                f"accelerator.mesh.tensor = {self.sizes.tensor} is for transformers: this model has no kernels to cut"
-            )
+        self.sizes, self.tensor = Mesh.of(config, len(found)), model.TENSOR
+        self.sizes.check(model)
         shape = (self.sizes.data, self.sizes.fsdp, self.sizes.tensor)
         # Auto: the compiler cuts what is in between.
         self.mesh: JaxMesh = jax.make_mesh(shape, AXES, (AxisType.Auto,) * 3, devices=found)
