@@ -80,3 +80,16 @@ def test_it_begins_as_it_is_told():
     assert net.fc.weight.std().item() == pytest.approx(0.01, rel=0.02)
     assert (block.bn1.weight.unique().item(), block.bn2.weight.unique().item()) == (1, 0)
     assert not net.fc.bias.any() and not block.bn1.bias.any()
+
+
+def test_images_stay_in_the_layout_that_they_come_in():
+    net, layouts = ResNet(ResNetConfig(name="resnet50"), (16, 16, 3), 10), {}
+
+    def note(name):
+        return lambda layer, inputs, y: layouts.update({name: y.is_contiguous(memory_format=torch.channels_last)})
+
+    for name, layer in net.named_modules():
+        if isinstance(layer, torch.nn.Conv2d | BatchNorm):
+            layer.register_forward_hook(note(name))
+    net(torch.zeros(2, 16, 16, 3))
+    assert len(layouts) > 100 and all(layouts.values()), layouts

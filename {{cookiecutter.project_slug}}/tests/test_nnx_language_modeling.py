@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import history, small, steps
 from flax import nnx
 
 from {{cookiecutter.package_name}}.models.gpt import GptConfig
@@ -45,3 +46,14 @@ def test_two_programs_are_compiled_for_texts_of_any_length():
         loaded.eval()
         assert len(list(generate(loaded, batch, seed=0, tokens=20, temperature=0.8, top_k=5))) == 20
     assert read_and_choose._cache_size() == 2
+
+
+def test_blocks_computed_twice_train_as_others(cli, project):
+    words = ["train", "language_modeling", "--framework=nnx", *small("language_modeling"), *steps(5)]
+    words += ["--trainer.log_every=1", "--accelerator.precision=float64"]
+    for value in ("false", "true"):
+        assert cli(*words, f"--nnx.remat={value}", f"--name={value}").code == 0
+    once, twice = (history(project / f"runs/language_modeling/default/nnx/{value}") for value in ("false", "true"))
+    assert len(once) > 5
+    for a, b in zip(once, twice, strict=True):
+        assert a == pytest.approx(b, rel=1e-9)

@@ -123,11 +123,11 @@ def test_the_step_of_every_task_lowers_for_accelerators_that_are_not_here(tmp_pa
 class Pair:
     """Two processes that train one run."""
 
-    def __init__(self, folder, *options):
+    def __init__(self, folder, *options, task=TASK):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{free.getsockname()[1]}"
-        words = [sys.executable, "-m", "{{cookiecutter.package_name}}", "train", TASK, "--framework=nnx", *SMALL, *options]
+        words = [sys.executable, "-m", "{{cookiecutter.package_name}}", "train", task, "--framework=nnx", *small(task), *options]
         words += ["--accelerator=cpu-ddp", FLOAT64, "--resume=never"]
         given = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2", "PYTHONPATH": os.pathsep.join(sys.path)}
         self.folder = folder
@@ -168,13 +168,14 @@ def folder_of(project):
     return folder
 
 
-def test_two_processes_are_one(cli, tmp_path, monkeypatch):
-    options = (*steps(6), "--trainer.log_every=1", "--trainer.val_every=3", "--trainer.accumulate=2")
+def train_alone_and_in_two(cli, tmp_path, monkeypatch, task, options, mesh=()):
+    """The folders of the two runs, whose losses agree."""
+    options = (*options, *steps(6), "--trainer.log_every=1", "--trainer.val_every=3", "--trainer.accumulate=2")
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     monkeypatch.chdir(tmp_path / "one")
-    assert cli("train", TASK, "--framework=nnx", *SMALL, FLOAT64, *options).code == 0
-    with Pair(tmp_path / "two", *options) as pair:
+    assert cli("train", task, "--framework=nnx", *small(task), FLOAT64, *options).code == 0
+    with Pair(tmp_path / "two", *options, *mesh, task=task) as pair:
         (code, out, err), (other_code, other_out, other_err) = pair.ends()
     assert code == other_code == 0, err + other_err
     assert "test/loss" in out and "test/loss" not in other_out
@@ -183,6 +184,11 @@ def test_two_processes_are_one(cli, tmp_path, monkeypatch):
         assert ours == pytest.approx(theirs, rel=1e-6)
     losses = [[line["train/loss"] for line in history(folder) if "train/loss" in line] for folder in (one, two)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-9)
+    return one, two
+
+
+def test_two_processes_are_one(cli, tmp_path, monkeypatch):
+    one, two = train_alone_and_in_two(cli, tmp_path, monkeypatch, TASK, ())
     # Saved by two, evaluated by one.
     assert cli("evaluate", two, "--accelerator=cpu").out.split()[1] == cli("evaluate", one).out.split()[1]
     assert read_result(two)["metrics"] == pytest.approx(read_result(one)["metrics"], rel=1e-6)

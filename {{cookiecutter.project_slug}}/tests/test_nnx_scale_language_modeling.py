@@ -4,8 +4,9 @@ import os
 import subprocess
 import sys
 
+import pytest
 from conftest import small
-from test_nnx_scale import RUN, assert_same, mesh, on_meshes
+from test_nnx_scale import RUN, assert_same, mesh, on_meshes, train_alone_and_in_two
 
 TASK = "language_modeling"
 MODEL = (
@@ -42,3 +43,10 @@ def test_kernels_that_cannot_be_cut_so_are_told(tmp_path):
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
     assert "accelerator.mesh.tensor = 8 does not divide the 108 columns of" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_two_processes_that_share_the_weights_are_one(cli, tmp_path, monkeypatch):
+    fsdp = ("--accelerator.mesh.data=1", "--accelerator.mesh.fsdp=2")
+    one, two = train_alone_and_in_two(cli, tmp_path, monkeypatch, TASK, MODEL, fsdp)
+    assert cli("evaluate", two, "--accelerator=cpu").out.split()[1] == cli("evaluate", one).out.split()[1]

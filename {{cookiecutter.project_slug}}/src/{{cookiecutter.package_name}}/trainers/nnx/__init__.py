@@ -24,6 +24,7 @@ class Section:
     steps_per_call: PositiveInt = option(
         1, "steps in one dispatch; more is faster where steps are short, except convolutions on cpu"
     )
+    remat: bool = option(False, "keep only the inputs of a model's blocks and compute the rest twice, to save memory")
 
 
 def join(config: Config) -> Processes:

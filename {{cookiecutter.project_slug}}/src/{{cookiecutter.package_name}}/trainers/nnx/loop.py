@@ -21,6 +21,7 @@ from ..schedule import Plan, learning_rate, schedule_steps
 from ..session import Session
 from . import checkpoint, weights
 from .mesh import Devices
+from .remat import recompute
 from .step import make_eval_step, make_predict_step, make_train_step
 from .train_state import TrainState, create_optimizer, create_state
 
@@ -200,4 +201,7 @@ class Engine:
 
     def _model(self) -> nnx.Module:
         dtypes = PRECISIONS[self.config.accelerator.precision]
-        return self.twin.create_model(self.config, self.spec, rngs=nnx.Rngs(self.config.seed), **dtypes)
+        model = self.twin.create_model(self.config, self.spec, rngs=nnx.Rngs(self.config.seed), **dtypes)
+        if self.config.frameworks["nnx"].remat:
+            recompute(model, self.config.model.name)
+        return model

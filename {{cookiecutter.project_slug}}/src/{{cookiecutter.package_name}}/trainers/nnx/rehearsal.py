@@ -16,7 +16,8 @@ from .loop import Engine
 def rehearse(config: Config, task: Task, spec: Mapping[str, Any], data: Dataset) -> dict[str, int]:
     """Bytes that each device holds, by what they are, after one step on devices that a CPU is taken for.
 
-    Gradients and activations are those of the program for a CPU; that for another device may keep less or more.
+    Gradients and activations are those of the program for a CPU; that for another device may keep less or more, and
+    `nnx.remat` spares none of them on a CPU.
     """
     engine = Engine(config, task, spec)
     batches = TrainBatches(data, config.data.batch_size, config.seed, config.data.on_device, engine.share)
