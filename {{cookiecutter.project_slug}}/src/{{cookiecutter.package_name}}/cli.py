@@ -335,13 +335,15 @@ def _task_of(folder: str) -> tasks.Task:
 
 
 def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    beside = path.with_name(f".{path.name}")
+    device = path.exists() and not path.is_file()  # as /dev/null, which stays one
+    beside = path if device else path.with_name(f".{path.name}")
     try:
         with beside.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, rows[0])
             writer.writeheader()
             writer.writerows(rows)
-        os.replace(beside, path)
+        if not device:
+            os.replace(beside, path)
     except OSError as error:
         raise InputError(f"--output {path}: {error.strerror}") from error
 

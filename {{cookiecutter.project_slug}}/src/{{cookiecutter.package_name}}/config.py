@@ -109,6 +109,9 @@ class TrainerConfig:
     checkpoint_every: NonNegativeInt = option(0, "steps between checkpoints; 0: once an epoch; the best is always kept")
     patience: NonNegativeInt = option(0, "stop after so many validations without a new best; 0: never")
     accumulate: PositiveInt = option(1, "micro-batches that a batch is cut into, to save memory")
+    on_nan: Literal["stop", "skip"] = option(
+        "stop", "where loss or gradient are not finite: stop the run, or skip the update and count it"
+    )
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-from .errors import InputError
+from .errors import Error, InputError, RunError
 
 Value = TypeVar("Value")
 
@@ -48,18 +48,18 @@ ALONE = Alone()
 
 
 def led(processes: Processes, work: Callable[[], Value]) -> Value:
-    """What `work` gives on the leader, plain values, on all; or the InputError that it raises there."""
+    """What `work` gives on the leader, plain values, on all; or the Error that it raises there."""
     if processes.count == 1:
         return work()
     told = None
     if processes.rank == 0:
         try:
             told = {"value": work()}
-        except InputError as error:
-            told = {"error": str(error)}
+        except Error as error:
+            told = {"error": str(error), "code": error.exit_code}
     told = processes.share(told)
     if "error" in told:
-        error = InputError(told["error"])
+        error = (InputError if told["code"] == InputError.exit_code else RunError)(told["error"])
         error.told = processes.rank > 0
         raise error
     return told["value"]

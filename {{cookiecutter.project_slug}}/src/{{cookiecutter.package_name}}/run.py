@@ -4,7 +4,8 @@
         config.yaml        the whole config
         environment.json   versions, git commit, command, devices
         fitted/            what was learnt from the data before training: spec.json, and files as tokenizer.json
-        checkpoints/       the last and the best; made by the framework
+        checkpoints/       the last, the one before and the best; made by the framework. Beside each STEP.json: its
+                           checksum, and the record as it was then, so that a run can go on from any of them
         record.json        which checkpoints stand, and what choosing the best needs to go on
         metrics.jsonl      every scalar, a line an entry;   events.out.tfevents.*   the same for TensorBoard
         result.json        written at the end; a run that has one is finished and never touched again
@@ -14,6 +15,7 @@ Files are written beside and renamed into place, and hold no absolute path: a fo
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import math
 import os
@@ -21,7 +23,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -33,7 +35,7 @@ from filelock import FileLock, Timeout
 
 from . import tensorboard
 from .config import Config, flatten, to_dict
-from .errors import InputError
+from .errors import Error, InputError, RunError
 from .processes import ALONE, Processes, led
 
 # Two configs that differ only in these give the same result, so one may go on with the other's run.
@@ -110,6 +112,7 @@ class Run:
 
         Raises:
             InputError: for a name that another config, or another process, holds; for a `resume` path that is no run.
+            RunError: where none of a run's checkpoints is as it was saved.
             Finished: if the named run is done.
         """
         chosen: list[Run] = []
@@ -141,7 +144,7 @@ class Run:
             return cls._named(config, parent / config.name)
         if config.resume == "auto":
             for folder in sorted(_runs(parent), key=_changed, reverse=True):
-                if not (folder / "result.json").exists() and not drift(read_config(folder), to_dict(config)):
+                if not (folder / "result.json").exists() and _is_of(config, folder):
                     with contextlib.suppress(Held):  # another process is at it: look for an older one, or start anew
                         return cls._continued(config, folder)
         numbers = [int(folder.name) for folder in parent.glob("*") if folder.name.isdigit()]
@@ -163,7 +166,7 @@ class Run:
     @classmethod
     def _continued(cls, config: Config, folder: Path) -> "Run":
         lock = _lock(folder)
-        record = read_record(folder)
+        record = sound_record(folder)
         return cls(config, folder, record, lock, folder / "checkpoints" / record.last if record.last else None)
 
     @classmethod
@@ -172,7 +175,8 @@ class Run:
             return cls(config, folder, Record())
         # From another run's state: steps count on, the best is this run's own.
         other = Path(config.resume)
-        record = read_record(other)
+        read_config(other)
+        record = sound_record(other)
         if not record.last:
             raise InputError(f"{other} holds no checkpoint to resume from")
         old, new = flatten(read_config(other)), flatten(to_dict(config))
@@ -228,8 +232,9 @@ class Run:
                 f"{self.folder}: the data have changed since this run began: there were {self.record.examples} "
                 f"training examples, now {examples}: give it the old ones, or begin anew with --resume never"
             )
-        tensorboard.cut(self.folder, self.record.step)
-        _cut_lines(self.folder / "metrics.jsonl", self.record.step)
+        kept = self.record.step if self.record.last else -1
+        tensorboard.cut(self.folder, kept)
+        _cut_lines(self.folder / "metrics.jsonl", kept)
         self._metrics = (self.folder / "metrics.jsonl").open("a", encoding="utf-8")
         self.writer = tensorboard.Writer(self.folder)
         if not self.record.last:
@@ -277,7 +282,10 @@ class Run:
         return 0 < self.config.trainer.patience <= self._pending.stale
 
     def save(self, step: int, seconds: float, write: Callable[[Path], None], suffix: str = "") -> None:
-        """A checkpoint that `write` makes at the path it gets, then the record; what neither names is then removed."""
+        """A checkpoint that `write` makes at the path it gets, then the record; what neither names is then removed.
+
+        The one before stays, for the case that the last is found damaged one day.
+        """
         checkpoints = self.folder / "checkpoints"
         name = f"{step:08d}{suffix}"
         beside = checkpoints / f".{name}"
@@ -287,15 +295,23 @@ class Run:
         write(beside)
         self.processes.wait()
         best = name if self._pending.best_step == step else self._pending.best
-        self._pending = dataclasses.replace(self._pending, step=step, last=name, best=best, seconds=seconds)
+        before, record = (
+            self.record.last,
+            dataclasses.replace(self._pending, step=step, last=name, best=best, seconds=seconds),
+        )
         if self.leads:
+            self.writer.flush()  # events so far are part of the run when the record says so
             _remove(checkpoints / name)
             os.replace(beside, checkpoints / name)
-            write_json(self.folder / "record.json", dataclasses.asdict(self._pending))
-        self.record = self._pending
-        for path in checkpoints.iterdir() if self.leads else ():
-            if path.name not in (self.record.last, self.record.best):
-                _remove(path)
+            values = dataclasses.asdict(record)
+            write_json(_beside(checkpoints, name), {"sha256": _seal(checkpoints / name, values), "record": values})
+            write_json(self.folder / "record.json", values)
+            kept = {name, before, best}
+            kept |= {_beside(checkpoints, path).name for path in kept if path}
+            for path in checkpoints.iterdir():
+                if path.name not in kept:
+                    _remove(path)
+        self._pending = self.record = record
         self.processes.wait()
 
     def finish(self, result: Mapping[str, Any]) -> None:
@@ -307,12 +323,14 @@ class Run:
         write_json(self.folder / "record.json", dataclasses.asdict(self.record) | {"status": "finished"})
 
     def close(self) -> None:
-        if self.writer is not None:
-            self.writer.close()
-            self._metrics.close()
-            self.writer = None
-        if self._lock is not None:
-            self._lock.release()
+        try:
+            if self.writer is not None:
+                writer, self.writer = self.writer, None
+                self._metrics.close()
+                writer.close()
+        finally:
+            if self._lock is not None:
+                self._lock.release()
 
     def _hparams(self) -> dict[str, Any]:
         """What may explain a result: plain values, without those that name places."""
@@ -352,13 +370,94 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.yaml"
     if not path.is_file():
         raise InputError(f"{folder} is no run: it holds no config.yaml")
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    with _reading(path):
+        return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
 def read_record(folder: Path) -> Record:
     read_config(folder)
     path = folder / "record.json"
-    return Record(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else Record()
+    if not path.exists():
+        return Record()
+    with _reading(path):
+        return Record(**json.loads(path.read_text(encoding="utf-8")))
+
+
+def sound_record(folder: Path) -> Record:
+    """As it was with the newest checkpoint that still is what was saved; those that are not are told.
+
+    Raises RunError where there are checkpoints, and none is sound.
+    """
+    checkpoints, damaged = folder / "checkpoints", []
+    for path in sorted(checkpoints.glob("*.json"), reverse=True):
+        try:
+            record = Record(**_sealed(path)["record"])
+            check_checkpoint(checkpoints / record.last)
+        except Error as error:
+            damaged.append(str(error))
+            continue
+        try:
+            if record.best:
+                check_checkpoint(checkpoints / record.best)
+        except Error as error:
+            damaged.append(f"{error}: the best from here on counts")
+            record = dataclasses.replace(record, best="", best_step=0, best_metrics={}, stale=0)
+        for line in damaged:
+            print(f"warning: {line}: going on from step {record.step}", file=sys.stderr)
+        return record
+    if damaged or (folder / "record.json").exists():
+        wrong = "; ".join(damaged) or f"{checkpoints} has none"
+        raise RunError(f"no checkpoint is sound: {wrong}: put copies in their places, or begin anew by --resume never")
+    return Record()
+
+
+def check_checkpoint(path: Path) -> None:
+    """Raises RunError where a checkpoint is not what was saved."""
+    beside = _beside(path.parent, path.name)
+    for needed in (path, beside):
+        if not needed.exists():
+            raise RunError(f"{needed} is gone")
+    saved = _sealed(beside)
+    if saved["sha256"] != _seal(path, saved["record"]):
+        raise RunError(f"{path} is not what was saved: the checksum in {beside.name} differs")
+
+
+def _sealed(path: Path) -> dict[str, Any]:
+    """What stands beside a checkpoint."""
+    with _reading(path):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {"sha256": str(found["sha256"]), "record": dataclasses.asdict(Record(**found["record"]))}
+
+
+def _seal(checkpoint: Path, record: Mapping[str, Any]) -> str:
+    """The checksum of a checkpoint and its record."""
+    return hashlib.sha256(f"{checksum(checkpoint)} {json.dumps(record, sort_keys=True)}".encode()).hexdigest()
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, or of the names and checksums of all files in a folder."""
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        lines = (f"{checksum(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _beside(checkpoints: Path, name: str) -> Path:
+    """Of a checkpoint, the file with its checksum and record."""
+    return checkpoints / f"{Path(name).stem}.json"
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Raises InputError where a file of a run does not hold what it should."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error
+    except (ValueError, TypeError, KeyError, EOFError, yaml.YAMLError) as error:
+        raise InputError(f"{path} is damaged: {' '.join(str(error).split())}") from error
 
 
 def is_file(name: str) -> bool:
@@ -368,12 +467,14 @@ def is_file(name: str) -> bool:
 
 def read_spec(folder: Path) -> dict[str, Any]:
     """The plain values of `fitted/spec.json` and the files beside it: texts, and .npy as arrays that are mapped."""
-    fitted = folder / "fitted"
-    found = {
-        path.name: np.load(path, mmap_mode="r") if path.suffix == ".npy" else path.read_text(encoding="utf-8")
-        for path in sorted(fitted.iterdir())
-    }
-    return {**json.loads(found.pop("spec.json")), **found}
+    found = {}
+    for path in sorted((folder / "fitted").glob("[!.]*")):
+        with _reading(path):
+            is_array = path.suffix == ".npy"
+            found[path.name] = np.load(path, mmap_mode="r") if is_array else path.read_text(encoding="utf-8")
+    path = folder / "fitted" / "spec.json"
+    with _reading(path):
+        return {**json.loads(found.pop(path.name)), **found}
 
 
 def _write_spec(fitted: Path, spec: Mapping[str, Any]) -> None:
@@ -386,7 +487,9 @@ def _write_spec(fitted: Path, spec: Mapping[str, Any]) -> None:
 
 
 def read_result(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    path = folder / "result.json"
+    with _reading(path):
+        return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
 def check_spec(folder: Path, spec: Mapping[str, Any]) -> None:
@@ -444,14 +547,23 @@ def _write(path: Path, text: str) -> None:
 
 
 def _cut_lines(path: Path, step: int) -> None:
-    """Drops the entries after `step`, and a last line that was cut short."""
+    """Drops the entries after `step`, those of the test, which is made anew, and a last line that was cut short."""
     if not path.exists():
         return
     kept = []
     for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        if line.endswith("\n") and json.loads(line)["step"] <= step:
-            kept.append(line)
+        if line.endswith("\n") and (entry := json.loads(line))["step"] <= step:
+            kept += [line] * (not any(tag.startswith("test/") for tag in entry))
     _write(path, "".join(kept))
+
+
+def _is_of(config: Config, folder: Path) -> bool:
+    """Whether a run's config is equal, but for keys that do not change the result."""
+    try:
+        return not drift(read_config(folder), to_dict(config))
+    except InputError as error:
+        print(f"warning: {error}: {folder} is left alone", file=sys.stderr)
+        return False
 
 
 def _runs(parent: Path) -> list[Path]:

@@ -1,7 +1,9 @@
 """TensorBoard event files, written with tensorboard's own protos: no other framework is needed."""
 
 import io
+import itertools
 import os
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,23 +21,32 @@ from tensorboard.plugins.image import metadata as image_metadata
 from tensorboard.plugins.projector.projector_config_pb2 import EmbeddingInfo, ProjectorConfig
 from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 from tensorboard.plugins.text.summary_v2 import text_pb
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboard.summary.writer.record_writer import RecordWriter
 from tensorboard.util.tensor_util import make_tensor_proto
 
 
 class Writer:
-    """Writes events of a run into its folder."""
+    """Writes events of a run into its folder, at once: a killed process loses none, and errors come where they belong.
+
+    Raises OSError where the disk does not take them.
+    """
+
+    _numbers = itertools.count()
 
     def __init__(self, folder: Path):
         self.folder = folder
-        # The queue's thread writes at least once a second, so that a killed process loses next to nothing.
-        self._file = EventFileWriter(str(folder), flush_secs=1)
+        folder.mkdir(parents=True, exist_ok=True)
+        # The order of names is that of time.
+        name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(self._numbers)}"
+        self._file = (folder / name).open("xb")
+        self._records = RecordWriter(self._file)
+        self._records.write(event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
         self._embeddings: dict[str, EmbeddingInfo] = {}
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         for tag, value in values.items():
             self._add(scalar_pb(tag, value), step)
+        self._file.flush()
 
     def text(self, step: int, tag: str, markdown: str) -> None:
         self._add(text_pb(tag, markdown), step)
@@ -84,19 +95,28 @@ class Writer:
         self._file.close()
 
     def _add(self, summary: summary_pb2.Summary, step: int) -> None:
-        self._file.add_event(event_pb2.Event(wall_time=time.time(), step=step, summary=summary))
+        self._records.write(event_pb2.Event(wall_time=time.time(), step=step, summary=summary).SerializeToString())
 
 
 def cut(folder: Path, step: int) -> None:
-    """Drops every event after `step`: each file is written beside and renamed into place."""
+    """Drops every event after `step`, and those of the test and the end, which come anew.
+
+    Each file is written beside and renamed into place.
+    """
     for path in folder.glob("events.out.tfevents.*"):
         beside = path.with_name(f".{path.name}")
         with beside.open("wb") as file:
             writer = RecordWriter(file)
             for record in RawEventFileLoader(str(path)).Load():
-                if event_pb2.Event.FromString(record).step <= step:
+                event = event_pb2.Event.FromString(record)
+                kept = event.step <= step and not any(map(_of_the_end, event.summary.value))
+                if kept or event.HasField("file_version"):
                     writer.write(record)
         os.replace(beside, path)
+
+
+def _of_the_end(value: summary_pb2.Summary.Value) -> bool:
+    return value.tag.startswith("test/") or value.tag == hparams_metadata.SESSION_END_INFO_TAG
 
 
 def _write(path: Path, text: str) -> None:

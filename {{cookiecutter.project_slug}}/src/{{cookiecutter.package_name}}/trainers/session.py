@@ -21,6 +21,10 @@ from .schedule import Plan
 ASK_EVERY = 10  # steps
 
 
+class Diverged(RunError):
+    """A value that is not finite where the run depends on it."""
+
+
 class Session:
     """One process's work on a run."""
 
@@ -94,17 +98,17 @@ class Session:
                 signal.signal(number, note)
 
     def log(self, logs: Mapping[str, float], learning_rate: float, peak_device_memory: int) -> None:
-        """logs: `loss/<name>` of each loss, and `grad_norm`, of the step just done.
+        """logs: of the step just done `loss/<name>` of each loss, and `grad_norm`; and `skipped_updates` of the run.
 
         Raises:
-            RunError: where a loss is not finite.
+            Diverged: where a loss is not finite, unless such updates are skipped.
         """
         losses = {name: value for name, value in logs.items() if name.startswith("loss/")}
         values = {
             "train/loss": sum(losses.values()),
             **({f"train/{name}": value for name, value in losses.items()} if len(losses) > 1 else {}),
             "train/learning_rate": learning_rate,
-            "train/grad_norm": logs["grad_norm"],
+            **{f"train/{name}": value for name, value in logs.items() if name not in losses},
             **self.progress.speed(),
             "train/epoch": self.step / self.plan.steps_per_epoch,
             "train/memory_bytes": peak_device_memory or peak_host_memory(),
@@ -112,12 +116,13 @@ class Session:
         self._log(values)
         self.progress.show({"loss": values["train/loss"]})
         self.loss = values["train/loss"]
-        if not math.isfinite(values["train/loss"]):
-            raise RunError(
-                f"train/loss is {values['train/loss']} at step {self.step}: lower optimizer.learning_rate or set"
-                f" optimizer.clip_norm;"
-                f" the last good state is {self.run.folder / 'checkpoints' / (self.run.record.last or '(none yet)')}"
-            )
+        if not math.isfinite(self.loss) and self.run.config.trainer.on_nan == "stop":
+            raise Diverged(f"train/loss is {self.loss} at step {self.step}")
+
+    def check(self, finite: bool) -> None:
+        """Before the weights are saved or shown. finite: whether those of this process are."""
+        if self.run.processes.largest(not finite):
+            raise Diverged(f"weights are not finite at step {self.step}")
 
     def validated(
         self,
@@ -156,7 +161,8 @@ class Session:
             self._show(split, self.task.charts(arrays(metrics), self.spec))
         return values
 
-    def save(self, write: Callable[[Path], None], suffix: str = "") -> None:
+    def save(self, write: Callable[[Path], None], finite: bool, suffix: str = "") -> None:
+        self.check(finite)
         self.run.save(self.step, self.progress.seconds, write, suffix)
 
     def _log(self, values: Mapping[str, float]) -> None:

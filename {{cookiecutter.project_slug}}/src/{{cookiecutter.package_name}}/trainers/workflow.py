@@ -10,6 +10,7 @@ Engine(config, task, spec)                          raises InputError where the 
 .generate(checkpoint, batch, **options)             pieces of output, as they come, of a task that has `stream`
 .weights(checkpoint)                                by name, as in files
 .peak_memory()                                      bytes on the device, 0 where it does not tell
+.first_not_finite(checkpoint, batches, data, plan, end)     (step, what) on the way from a checkpoint to step `end`
 
 A checkpoint's weights are, in all but `train`, the averages where the config has an `optimizer.ema_decay`.
 """
@@ -31,13 +32,16 @@ from ..data.batches import TrainBatches, eval_batches, make_batch
 from ..data.sources import Arrays, Batch, Dataset, Spec
 from ..errors import InputError, RunError, Stopped
 from ..processes import in_turn
-from ..run import Finished, Run, check_spec, is_file, read_config, read_record, read_spec, versions
+from ..run import Finished, Run, check_checkpoint, check_spec, is_file, read_config, read_record, read_spec, versions
 from ..weights import Weights
 from ..weights import read as read_weights
 from . import check, frameworks, load_config
 from .progress import peak_host_memory
 from .schedule import Plan
-from .session import Session, arrays, scalars
+from .session import Diverged, Session, arrays, scalars
+
+# How the frameworks' RuntimeErrors say it.
+OUT_OF_MEMORY = ("out of memory", "Out of memory", "RESOURCE_EXHAUSTED", "can't allocate memory")
 
 
 def train(config: Config) -> Path:
@@ -61,48 +65,77 @@ def train(config: Config) -> Path:
         if processes.rank == 0:
             print(f"{finished.folder} is finished", file=sys.stderr)
         return finished.folder
-    try:
-        # A run that goes on, or begins with another's state, has what was fitted then.
-        spec = read_spec(run.resume_from.parents[1]) if run.resume_from else None
-        data = in_turn(processes, lambda: task.load(config, spec))
-        settings = (config.data.batch_size, config.seed, config.data.on_device)
-        whole = TrainBatches(data, *settings)  # before a framework is imported: there may be too few examples
-        if config.debug == "overfit":
-            data = _one_batch(data, whole)
-        engine = _engine(config, data.spec)
-        batches = TrainBatches(data, *settings, engine.share)
-        plan = Plan.of(config, batches.steps_per_epoch, run.record.start, task.overfit.steps)
-        weights = _weights(config, data.spec) if config.init and not run.resume_from else None
-        if weights:
-            engine.start_from(weights)
-        run.start(data.spec, len(data.train), framework.PACKAGES, engine.describe())
-        session = Session(run, task, data.spec, plan, began)
-        session.say(f"{run.folder}: {engine.describe()}, {len(data.train)} examples, {plan.total_steps} steps")
-        with session.signals(), contextlib.closing(session.progress):
-            engine.train(run.resume_from, batches, data, plan, session)
-        if session.signal:
-            stopped = Stopped(session.signal, f"step {session.step} is saved, the same command goes on from there")
-            stopped.told = not run.leads
-            raise stopped
-        if session.step < plan.total_steps and session.out_of_time and not run.out_of_patience:
-            session.say(
-                f"{run.folder} is unfinished after trainer.max_minutes = {config.trainer.max_minutes}: "
-                f"step {session.step} is saved, the same command goes on from there"
-            )
-            return run.folder
-        if config.debug == "overfit":
-            found = f"train/loss on one batch is {session.loss:.4g} after {session.step} steps"
-            if not session.loss < task.overfit.loss:
-                wrong = "look for a fault in the model, the loss or the labels, or at optimizer.learning_rate"
-                raise RunError(f"{found} and should be below {task.overfit.loss}: {wrong}")
-            session.say(f"{found}, below {task.overfit.loss} as it should be")
-        if plan.profile:
-            session.say(f"{run.folder}/plugins/profile holds *.trace.json.gz: open it at https://ui.perfetto.dev")
-        metrics = _test(engine, data, plan, session)
-        run.finish(_result(session, metrics, engine.peak_memory(), versions(framework.PACKAGES)))
-    finally:
-        run.close()
+    with _resources(run), contextlib.closing(run):
+        _train(run, config, task, began)
     return run.folder
+
+
+def _train(run: Run, config: Config, task: tasks.Task, began: float) -> None:
+    framework, processes = frameworks()[config.framework], run.processes
+    # A run that goes on, or begins with another's state, has what was fitted then.
+    spec = read_spec(run.resume_from.parents[1]) if run.resume_from else None
+    data = in_turn(processes, lambda: task.load(config, spec))
+    settings = (config.data.batch_size, config.seed, config.data.on_device)
+    whole = TrainBatches(data, *settings)  # before a framework is imported: there may be too few examples
+    if config.debug == "overfit":
+        data = _one_batch(data, whole)
+    engine = _engine(config, data.spec)
+    batches = TrainBatches(data, *settings, engine.share)
+    plan = Plan.of(config, batches.steps_per_epoch, run.record.start, task.overfit.steps)
+    weights = _weights(config, data.spec) if config.init and not run.resume_from else None
+    if weights:
+        engine.start_from(weights)
+    run.start(data.spec, len(data.train), framework.PACKAGES, engine.describe())
+    session = Session(run, task, data.spec, plan, began)
+    session.say(f"{run.folder}: {engine.describe()}, {len(data.train)} examples, {plan.total_steps} steps")
+    with session.signals(), contextlib.closing(session.progress):
+        try:
+            engine.train(run.resume_from, batches, data, plan, session)
+        except Diverged as error:
+            raise RunError(_diverged(error, engine, batches, data, plan, session)) from error
+    if session.signal:
+        stopped = Stopped(session.signal, f"step {session.step} is saved, the same command goes on from there")
+        stopped.told = not run.leads
+        raise stopped
+    if session.step < plan.total_steps and session.out_of_time and not run.out_of_patience:
+        session.say(
+            f"{run.folder} is unfinished after trainer.max_minutes = {config.trainer.max_minutes}: "
+            f"step {session.step} is saved, the same command goes on from there"
+        )
+        return
+    if config.debug == "overfit":
+        found = f"train/loss on one batch is {session.loss:.4g} after {session.step} steps"
+        if not session.loss < task.overfit.loss:
+            wrong = "look for a fault in the model, the loss or the labels, or at optimizer.learning_rate"
+            raise RunError(f"{found} and should be below {task.overfit.loss}: {wrong}")
+        session.say(f"{found}, below {task.overfit.loss} as it should be")
+    if plan.profile:
+        session.say(f"{run.folder}/plugins/profile holds *.trace.json.gz: open it at https://ui.perfetto.dev")
+    metrics = _test(engine, data, plan, session)
+    run.finish(_result(session, metrics, engine.peak_memory(), versions(framework.PACKAGES)))
+
+
+@contextlib.contextmanager
+def _resources(run: Run) -> Iterator[None]:
+    """A disk that is full or gone and memory that is short are told as one line: the run's earlier state is intact."""
+    try:
+        yield
+    except BrokenPipeError:  # of what reads the output: not the run's
+        raise
+    except OSError as error:
+        what = f"{error.filename2 or error.filename or run.folder}: {error.strerror or error}"  # the second: a target
+        raise RunError(f"{what}: {_kept(run)}") from error
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not any(words in str(error) for words in OUT_OF_MEMORY):
+            raise
+        ways = "lower data.batch_size, raise trainer.accumulate, or take a smaller model"
+        raise RunError(f"out of memory: {ways}; {_kept(run)}") from error
+
+
+def _kept(run: Run) -> str:
+    if not run.record.last:
+        return f"{run.folder} has no checkpoint yet, the same command begins anew"
+    return f"step {run.record.step} of {run.folder} is kept, the same command goes on from there"
 
 
 def evaluate(
@@ -196,7 +229,21 @@ def _checkpoint(folder: Path, config: Config, checkpoint: str) -> Path:
     if checkpoint not in names and not (checkpoint.isdecimal() and int(checkpoint) in found):
         raise InputError(f"--checkpoint {checkpoint}: choose best, last or one of the steps {sorted(found)}")
     name = (names[checkpoint] or record.last) if checkpoint in names else found[int(checkpoint)]
+    check_checkpoint(folder / "checkpoints" / name)
     return folder / "checkpoints" / name
+
+
+def _diverged(error: Diverged, engine, batches: TrainBatches, data: Dataset, plan: Plan, session: Session) -> str:
+    """What a person should read where a run has diverged. Alone, a process looks for the place."""
+    run, found = session.run, ""
+    last = run.folder / "checkpoints" / run.record.last if run.record.last else run.resume_from
+    if run.processes.count == 1:
+        session.say(f"{error}: going there again from step {run.record.step}, to see where that begins")
+        first = engine.first_not_finite(last, batches, data, plan, session.step)
+        found = f", first {first[1]} in step {first[0]}" if first else ", but was finite when these steps were repeated"
+    kept = f"step {run.record.step} is kept" if last else "there is no earlier state"
+    ways = "lower optimizer.learning_rate, set optimizer.clip_norm, or --trainer.on_nan skip"
+    return f"{error}{found}: {ways}; {kept}"
 
 
 def _one_batch(data: Dataset, batches: TrainBatches) -> Dataset:

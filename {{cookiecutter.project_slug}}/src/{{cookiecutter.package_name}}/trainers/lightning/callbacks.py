@@ -10,7 +10,7 @@ import torch
 
 from ..schedule import learning_rate, schedule_steps
 from ..session import Session
-from .mesh import whole
+from .mesh import local, whole
 from .module import Module
 
 
@@ -49,10 +49,11 @@ class SessionCallback(L.Callback):
         if session.step >= plan.total_steps:
             trainer.should_stop = True
         if not plan.validates(session.step):
-            if self._save(trainer, plan.saves(session.step)):  # not `should_stop`: that would validate once more
-                raise Interrupted
+            if self._save(trainer, module, plan.saves(session.step)):
+                raise Interrupted  # `should_stop` would validate once more
 
     def on_validation_start(self, trainer: L.Trainer, module: Module) -> None:
+        self.session.check(is_finite(module))
         self.validating.enter_context(self.session.pause())
 
     def on_validation_batch_end(
@@ -70,15 +71,20 @@ class SessionCallback(L.Callback):
             outputs = module(self.first)
         improved = session.validated(metrics, parameters(module), numpy(self.first), numpy(outputs))
         self.validating.close()
-        trainer.should_stop |= self._save(trainer, session.plan.saves(session.step) or improved)
+        trainer.should_stop |= self._save(trainer, module, session.plan.saves(session.step) or improved)
 
-    def _save(self, trainer: L.Trainer, save: bool) -> bool:
+    def _save(self, trainer: L.Trainer, module: Module, save: bool) -> bool:
         """Saves where that is due, or the run stops; returns whether it does."""
         session, stopping = self.session, self.session.stopping  # asked once: a later signal waits for the next step
         if save or stopping:
             with session.pause():
-                session.save(trainer.save_checkpoint, ".ckpt")
+                session.save(trainer.save_checkpoint, is_finite(module), ".ckpt")
         return stopping
+
+
+def is_finite(module: Module) -> bool:
+    """Whether all of this process's weights are."""
+    return all(bool(local(p).isfinite().all()) for p in module.net.parameters())
 
 
 def parameters(module: Module) -> dict[str, np.ndarray]:

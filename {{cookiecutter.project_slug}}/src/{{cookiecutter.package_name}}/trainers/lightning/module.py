@@ -47,6 +47,7 @@ class Module(L.LightningModule):
         # The moving average of the network, which is what is evaluated where there is one.
         self.ema = copy.deepcopy(self.net).requires_grad_(False) if self.config.optimizer.ema_decay else None
         self.loss_scale = LossScale() if self.config.accelerator.precision == "float16" else None
+        self.register_buffer("skipped", torch.tensor(0))  # updates left out, as they were not finite
         self.losses = self.twin.losses(self.config)
         self.metrics = self.twin.create_metrics(spec)
         self.devices, self.parts = devices, mesh.Parts(devices)
@@ -150,8 +151,12 @@ class Module(L.LightningModule):
             self._average()
         if logging:
             loss, parts = sum(logs.values()), {f"train/{name}": value for name, value in logs.items() if several}
-            logs["grad_norm"] = square_norm**0.5
-            self.log_dict({"train/loss": loss, **parts, "train/grad_norm": logs["grad_norm"]}, logger=False)
+            more = {"grad_norm": square_norm**0.5}
+            if self.config.trainer.on_nan == "skip":
+                more["skipped_updates"] = self.skipped.item()
+            logs.update(more)
+            others = {f"train/{name}": float(value) for name, value in more.items()}
+            self.log_dict({"train/loss": loss, **parts, **others}, logger=False)
 
     def _part(self, loss: tasks.Loss) -> nn.Module:
         return getattr(self.net, loss.params) if loss.params else self.net
@@ -168,6 +173,9 @@ class Module(L.LightningModule):
         # Of float16, the mean over the examples is what is scaled: a sum would overflow with the size of the batch.
         factor = scale.factor / len(next(iter(batch.values()))) if scale else 1.0
         at_once = len(pieces) == 1 and scale is None and self.parts.count == 1  # then the weight is known before
+        guarded = scale is not None or self.config.trainer.on_nan == "skip"
+        buffers = list(self.net.buffers()) if guarded else []
+        before = [buffer.clone() for buffer in buffers]
         for i, piece in enumerate(pieces, 1):
             loss, w = self.losses[name].fn(self.net, piece)
             self._backward(loss / w if at_once else loss * factor, hooks, last=i == len(pieces))
@@ -178,12 +186,18 @@ class Module(L.LightningModule):
         norm, clip_norm = None, self.config.optimizer.clip_norm
         if not at_once:  # between devices, gradients were averaged
             torch._foreach_mul_(grads, self.parts.count / (weight * factor))
-        if with_norm or clip_norm or scale:
+        if with_norm or clip_norm or guarded:
             norm = mesh.norm(params)
         if clip_norm:
             torch._foreach_mul_(grads, clip_norm / norm.clamp(min=clip_norm))
-        if scale:
-            scale.guard(getattr(optimizer, "optimizer", optimizer), norm)
+        if guarded:  # an update that is not finite is left out
+            finite = norm.isfinite() & (total / weight).isfinite()
+            leave_out(optimizer, ~finite)
+            for now, earlier in zip(buffers, before, strict=True):
+                now.copy_(torch.where(finite, now, earlier))
+            self.skipped += ~finite
+            if scale:
+                scale.next(finite)
         optimizer.step()
         optimizer.zero_grad()
         if self.devices.devices > self.devices.data:
@@ -226,14 +240,18 @@ class LossScale(nn.Module):
         self.register_buffer("steps", torch.tensor(0))
 
     @torch.no_grad()
-    def guard(self, optimizer: torch.optim.Optimizer, norm: torch.Tensor) -> None:
-        """Has the fused optimizer leave out an update whose gradient is not finite; all on the device."""
-        finite = norm.isfinite()
-        optimizer.grad_scale, optimizer.found_inf = None, (~finite).float()
+    def next(self, finite: torch.Tensor) -> None:
+        """Half where a gradient was not finite; twice as large after `LOSS_SCALE_STEPS` updates that were."""
         grows = self.steps + 1 >= LOSS_SCALE_STEPS
         factor = torch.where(finite, torch.where(grows, self.factor * 2, self.factor), self.factor / 2)
         self.steps.copy_(torch.where(finite & ~grows, self.steps + 1, 0))
         self.factor.copy_(factor)
+
+
+def leave_out(optimizer: torch.optim.Optimizer, update: torch.Tensor) -> None:
+    """Whether a fused optimizer, wrapped by Lightning or not, leaves its next update out, decided on the device."""
+    fused = getattr(optimizer, "optimizer", optimizer)
+    fused.grad_scale, fused.found_inf = None, update.float()
 
 
 def create_optimizer(part: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:

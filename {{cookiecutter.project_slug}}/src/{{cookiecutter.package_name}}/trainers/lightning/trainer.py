@@ -22,7 +22,7 @@ from ...weights import Weights, init_words, match, overlay
 from ..schedule import Plan
 from ..session import Session
 from . import devices, mesh, weights
-from .callbacks import Interrupted, SessionCallback, numpy, peak_memory
+from .callbacks import Interrupted, SessionCallback, is_finite, numpy, peak_memory
 from .data import DataModule, tensors
 from .logger import SessionLogger
 from .module import Module
@@ -127,9 +127,7 @@ class Engine:
         weights.put(self.initial, net, init_words(self.config.init, self.config.init_skip))
 
     def train(self, start: Path | None, batches: TrainBatches, data: Dataset, plan: Plan, session: Session) -> None:
-        module = self.module(plan)
-        module.resident = {name: value.to(self.device) for name, value in tensors(batches.resident).items()}
-        module.augment = data.augment
+        module = self.prepared(batches, data, plan)
         if self.config.frameworks["lightning"].compile:
             module.net.compile()  # in place: compiling the module would rename its parameters
         trainer = make_trainer(
@@ -150,7 +148,21 @@ class Engine:
             except SystemExit as error:  # what Lightning makes of it
                 raise KeyboardInterrupt from error
             if session.step > session.run.record.step:  # a callback has ended the run between two checkpoints
-                session.save(trainer.save_checkpoint, ".ckpt")
+                session.save(trainer.save_checkpoint, is_finite(module), ".ckpt")
+
+    def prepared(self, batches: TrainBatches, data: Dataset, plan: Plan) -> Module:
+        """The module, to be trained on these data."""
+        module = self.module(plan)
+        module.resident = {name: value.to(self.device) for name, value in tensors(batches.resident).items()}
+        module.augment = data.augment
+        return module
+
+    def first_not_finite(
+        self, start: Path | None, batches: TrainBatches, data: Dataset, plan: Plan, end: int
+    ) -> tuple[int, str] | None:
+        from .diagnosis import first_not_finite
+
+        return first_not_finite(self, start, batches, data, plan, end)
 
     def evaluate(self, checkpoint: Path, batches: Iterable[Batch]) -> dict[str, float | np.ndarray]:
         """The task's metrics by name, each over all examples: numbers, or arrays."""

@@ -1,5 +1,8 @@
 """Checkpoints of the train state, by Orbax. The only file that calls it."""
 
+import logging
+import os
+import re
 from pathlib import Path
 
 import jax
@@ -10,8 +13,18 @@ from .train_state import TrainState
 
 
 def save(path: Path, state: TrainState) -> None:
-    with ocp.StandardCheckpointer() as checkpointer:  # waits for the write on leaving
-        checkpointer.save(path.absolute(), state)
+    """Raises OSError where the disk does not take it."""
+    log = logging.getLogger("absl")
+    log.disabled = True  # threads of Orbax log, as a traceback, what is raised here
+    try:
+        with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+            checkpointer.save(path.absolute(), args=ocp.args.StandardSave(state))
+    except ValueError as error:  # as it passes on what the operating system said
+        if code := re.search(r"os_error_code='(\d+)'", str(error)):
+            raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from error
+        raise
+    finally:
+        log.disabled = False
 
 
 def restore(path: Path, like: TrainState) -> TrainState:

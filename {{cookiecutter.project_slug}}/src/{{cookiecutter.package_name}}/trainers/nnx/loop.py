@@ -22,7 +22,7 @@ from ..session import Session
 from . import checkpoint, weights
 from .mesh import Devices
 from .remat import recompute
-from .step import make_eval_step, make_predict_step, make_train_step
+from .step import is_finite, make_eval_step, make_predict_step, make_train_step
 from .train_state import TrainState, create_optimizer, create_state
 
 PRECISIONS = {
@@ -73,9 +73,7 @@ class Engine:
         train_step = self.train_step(data.augment)
         resident = self.devices.put(batches.resident, self.devices.whole)
         session.begin(self.parameters(state))
-        end = schedule_steps(self.config, plan)
-        rates = [learning_rate(step, self.config.optimizer, end) for step in range(plan.total_steps)]
-        table = self.devices.put(np.asarray(rates, jnp.result_type(float)), self.devices.whole)
+        rates, end = self.learning_rates(plan), schedule_steps(self.config, plan)
         step = int(state.step)
         stopping = session.run.out_of_patience
         calls = plan.calls(step, self.config.frameworks["nnx"].steps_per_call)
@@ -85,7 +83,7 @@ class Engine:
                 jax.profiler.start_trace(session.run.folder)
             batch = next(stream)
             steps = len(next(iter(batch.values())))
-            state, logs = train_step(state, self.devices.cut(batch, 1), table, plan.logs(step + steps), resident)
+            state, logs = train_step(state, self.devices.cut(batch, 1), rates, plan.logs(step + steps), resident)
             if self.devices.one_step_at_a_time:
                 jax.block_until_ready(state)
             step += steps
@@ -95,15 +93,22 @@ class Engine:
                 jax.profiler.stop_trace()
             if plan.logs(step):
                 values = {name: float(value) for name, value in jax.device_get(logs).items()}
-                session.log(values, rates[step - 1], self.peak_memory())
+                session.log(values, learning_rate(step - 1, self.config.optimizer, end), self.peak_memory())
             improved = False
             if plan.validates(step):
                 with session.pause():
+                    session.check(bool(is_finite(state.params)))
                     improved = self.validate(state, batches.batch_size, data, plan, session)
             stopping = session.stopping  # asked once: a signal that comes later waits for the next step
             if plan.saves(step) or improved or stopping:
                 with session.pause():
-                    session.save(functools.partial(checkpoint.save, state=state))
+                    session.save(functools.partial(checkpoint.save, state=state), bool(is_finite(state.params)))
+
+    def learning_rates(self, plan: Plan) -> jax.Array:
+        """Of every step, float [total steps]."""
+        end = schedule_steps(self.config, plan)
+        rates = [learning_rate(step, self.config.optimizer, end) for step in range(plan.total_steps)]
+        return self.devices.put(np.asarray(rates, jnp.result_type(float)), self.devices.whole)
 
     def validate(self, state: TrainState, batch_size: int, data: Dataset, plan: Plan, session: Session) -> bool:
         """Metrics, histograms and pictures. Returns whether this is the best so far."""
@@ -114,6 +119,13 @@ class Engine:
         # Outputs are of all processes, and the first has the first part of them.
         outputs = {name: value[: len(first["mask"])] for name, value in outputs.items()}
         return session.validated(metrics, self.parameters(state), first, outputs)
+
+    def first_not_finite(
+        self, start: Path | None, batches: TrainBatches, data: Dataset, plan: Plan, end: int
+    ) -> tuple[int, str] | None:
+        from .diagnosis import first_not_finite
+
+        return first_not_finite(self, start, batches, data, plan, end)
 
     def evaluate(self, checkpoint: Path, batches: Iterable[Batch]) -> dict[str, float | np.ndarray]:
         return self.run_metrics(self.restore(checkpoint), batches)

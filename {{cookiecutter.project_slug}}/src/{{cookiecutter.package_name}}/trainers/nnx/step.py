@@ -36,7 +36,8 @@ def make_train_step(
     batches: leaves [steps, batch, ...]: so many steps in one dispatch. learning_rates: float [total steps], by step.
     resident: the training data where they stay on the device; `augment` is then part of the step.
     logs: `loss/<name>` for each loss; `grad_norm` over all of them, which without `with_norm` is left at 0 unless the
-    update needs it: on a CPU it takes as long as a tenth of a small network's step.
+    update needs it: on a CPU it takes as long as a tenth of a small network's step; with `on_nan: skip` the number of
+    `skipped_updates` so far.
 
     Args:
         parts: that a batch has, for the devices: each holds, one after the other, its piece of every micro-batch.
@@ -50,23 +51,26 @@ def make_train_step(
     ) -> tuple[TrainState, dict[str, jax.Array]]:
         if resident:
             batch = make_batch(batch, augment, resident)
-        key = jax.random.fold_in(jax.random.key(config.seed), state.step)
         learning_rate = learning_rates[state.step]
         logs, square_norm, scale = {}, 0.0, state.loss_scale
+        guarded = scale is not None or config.trainer.on_nan == "skip"
         for i, name in enumerate(losses):
-            grads, mean, rest = gradients(name, state, batch, jax.random.fold_in(key, i))
-            norm_is_used = with_norm | (clip_norm > 0) | (scale is not None)
+            keys = dropout_keys(config.seed, state.step, i, accumulate)
+            grads, mean, rest = gradients(name, state, batch, keys)
+            norm_is_used = with_norm | (clip_norm > 0) | guarded
             norm = jax.lax.cond(norm_is_used, optax.tree.norm, no_norm, grads)
             if clip_norm:
                 factor = clip_norm / jnp.maximum(norm, clip_norm)
                 grads = jax.tree.map(lambda g, factor=factor: g * factor, grads)
             updates, opt_state = optimizer.update(grads, state.opt_state[name], state.params[name])
             params = jax.tree.map(lambda p, u: p - learning_rate * u, state.params[name], updates)
-            if scale is not None:  # an update that overflowed is left out
-                before, after = (state.params[name], state.opt_state[name]), (params, opt_state)
-                finite = jnp.isfinite(norm)
-                params, opt_state = jax.tree.map(lambda a, b, finite=finite: jnp.where(finite, a, b), after, before)
-                state = state.replace(loss_scale=state.loss_scale.next(finite))
+            if guarded:  # an update that is not finite is left out
+                before, after = (state.params[name], state.opt_state[name], state.rest), (params, opt_state, rest)
+                finite = jnp.isfinite(norm) & jnp.isfinite(mean)
+                params, opt_state, rest = jax.tree.map(functools.partial(jnp.where, finite), after, before)
+                state = state.replace(skipped=state.skipped + ~finite)
+                if scale is not None:
+                    state = state.replace(loss_scale=scale.next(finite))
             state = state.replace(
                 params={**state.params, name: params}, rest=rest, opt_state={**state.opt_state, name: opt_state}
             )
@@ -75,9 +79,14 @@ def make_train_step(
         if ema_decay:
             ema = jax.tree.map(lambda e, p: ema_decay * e + (1 - ema_decay) * p, state.ema, state.params)
             state = state.replace(ema=ema)
-        return state.replace(step=state.step + 1), {**logs, "grad_norm": jnp.sqrt(square_norm)}
+        logs["grad_norm"] = jnp.sqrt(square_norm)
+        if config.trainer.on_nan == "skip":
+            logs["skipped_updates"] = state.skipped
+        return state.replace(step=state.step + 1), logs
 
-    def gradients(name: str, state: TrainState, batch: Batch, key: jax.Array) -> tuple[nnx.State, jax.Array, nnx.State]:
+    def gradients(
+        name: str, state: TrainState, batch: Batch, keys: jax.Array
+    ) -> tuple[nnx.State, jax.Array, nnx.State]:
         """Of the mean loss over the batch, whose micro-batches are summed up one after the other."""
 
         def objective(part: nnx.State, rest: nnx.State, batch: Batch, key: jax.Array):
@@ -94,10 +103,7 @@ def make_train_step(
         # Of float16, the mean over the examples is what is scaled: a sum would overflow with the size of the batch.
         examples = jax.tree.leaves(batch)[0].shape[0]
         scale = 1.0 if state.loss_scale is None else state.loss_scale.factor / examples
-        micro = (
-            jax.tree.map(cut, batch),
-            jax.random.split(key, accumulate),
-        )
+        micro = (cut(batch, parts, accumulate), keys)
         dtype = jnp.result_type(float)  # float64 under x64
         sums = (
             jax.tree.map(jnp.zeros_like, state.params[name]),
@@ -123,12 +129,29 @@ def make_train_step(
         state, logs = jax.lax.scan(lambda s, batch: train_step(s, batch, *shared), state, batches)
         return state, jax.tree.map(lambda x: x[-1], logs)
 
+    return jax.jit(train_steps, donate_argnums=0, out_shardings=shardings)
+
+
+def cut(batch: Batch, parts: int, accumulate: int) -> Batch:
+    """[batch, ...] -> [micro-batch, example, ...], without moving an example to another device."""
+
     def cut(x: jax.Array) -> jax.Array:
-        """[batch, ...] -> [micro-batch, example, ...], without moving an example to another device."""
         pieces = x.reshape(parts, accumulate, -1, *x.shape[1:]).swapaxes(0, 1)
         return pieces.reshape(accumulate, -1, *x.shape[1:])
 
-    return jax.jit(train_steps, donate_argnums=0, out_shardings=shardings)
+    return jax.tree.map(cut, batch)
+
+
+def dropout_keys(seed: int, step: int | jax.Array, loss: int, accumulate: int) -> jax.Array:
+    """Of each micro-batch, for the loss of that number."""
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), step), loss)
+    return jax.random.split(key, accumulate)
+
+
+@jax.jit
+def is_finite(tree: Any) -> jax.Array:
+    """Whether every number in it is."""
+    return functools.reduce(jnp.logical_and, (jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)))
 
 
 def no_norm(grads: nnx.State) -> jax.Array:

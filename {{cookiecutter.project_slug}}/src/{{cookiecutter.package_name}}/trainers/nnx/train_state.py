@@ -37,6 +37,7 @@ class TrainState:
         opt_state: the optimizer's, by the loss's name.
         ema: the moving averages of `params`, float32; None without.
         loss_scale: in float16; None otherwise.
+        skipped: int32, updates left out, as their gradient was not finite.
     """
 
     step: jax.Array
@@ -45,6 +46,7 @@ class TrainState:
     opt_state: dict[str, optax.OptState]
     ema: dict[str, nnx.State] | None = None
     loss_scale: LossScale | None = None
+    skipped: jax.Array = struct.field(default_factory=lambda: jnp.zeros((), jnp.int32))
 
     @property
     def evaluated(self) -> list[nnx.State]:
