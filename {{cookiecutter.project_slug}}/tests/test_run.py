@@ -10,13 +10,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from {{cookiecutter.package_name}} import run as runs
 from {{cookiecutter.package_name}}.config import to_dict
-from {{cookiecutter.package_name}}.errors import InputError
+from {{cookiecutter.package_name}}.errors import InputError, RunError
 from {{cookiecutter.package_name}}.run import Finished, Held, Record, Run
 from {{cookiecutter.package_name}}.trainers import frameworks, load_config
 
@@ -72,7 +73,10 @@ def files(folder="."):
 
 
 def checkpoints(run):
-    return sorted(path.name for path in (run.folder / "checkpoints").iterdir())
+    """Their names; beside each stands its checksum."""
+    names = sorted(path.name for path in (run.folder / "checkpoints").iterdir() if path.suffix != ".json")
+    assert [path.stem for path in sorted(run.folder.glob("checkpoints/*.json"))] == [Path(name).stem for name in names]
+    return names
 
 
 # Which folder.
@@ -474,7 +478,7 @@ def test_a_checkpoint_may_be_a_folder(begin):
     run = begin()
     for step in (3, 3, 6):
         run.save(step, 1.0, write)
-    assert [path.name for path in run.folder.glob("checkpoints/*/*")] == ["weights"]
+    assert [path.name for path in run.folder.glob("checkpoints/*/*")] == ["weights", "weights"]
 
 
 def test_a_checkpoint_may_have_a_suffix(begin):
@@ -483,19 +487,19 @@ def test_a_checkpoint_may_have_a_suffix(begin):
     assert checkpoints(run) == ["00000003.pt"]
 
 
-def test_only_the_last_checkpoint_is_kept_before_the_first_validation(begin):
+def test_the_last_checkpoint_and_the_one_before_are_kept(begin):
     run = begin()
     for step in (2, 4, 6):
         save(run, step)
-    assert checkpoints(run) == ["00000006"]
+    assert checkpoints(run) == ["00000004", "00000006"]
 
 
-def test_the_best_checkpoint_is_kept_beside_the_last(begin):
+def test_the_best_checkpoint_is_kept_beside_them(begin):
     run = begin()
-    for step, value in ((2, 0.1), (4, 0.9), (6, 0.5), (8, 0.6)):
+    for step, value in ((2, 0.1), (4, 0.9), (6, 0.5), (8, 0.6), (10, 0.6)):
         accuracy(run, step, value)
         save(run, step)
-    assert checkpoints(run) == ["00000004", "00000008"]
+    assert checkpoints(run) == ["00000004", "00000008", "00000010"]
 
 
 def test_the_record_names_the_checkpoints_and_the_best_metrics(begin):
@@ -610,6 +614,159 @@ def test_a_checkpoint_without_its_record_does_not_count(begin, monkeypatch):
     assert begin().record.step == 2
 
 
+# What has been damaged.
+
+
+def cut_short(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip_a_bit(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def replace_by_another(path):
+    path.write_text("that of another run")
+
+
+DAMAGE = [cut_short, flip_a_bit, replace_by_another, Path.unlink]
+
+
+def unfinished(begin, *values):
+    """The checkpoints of a run that was stopped; it was saved every second step, and validated with these values."""
+    run = begin()
+    for i, value in enumerate(values, 1):
+        accuracy(run, 2 * i, value)
+        save(run, 2 * i, f"state of step {2 * i}")
+    run.close()
+    return run.folder / "checkpoints"
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_gone_on_with(begin, capsys, damage):
+    folder = unfinished(begin, 0.5, 0.6, 0.4)
+    damage(folder / "00000006")
+    again = begin()
+    assert (again.record.step, again.resume_from.name) == (4, "00000004")
+    assert (again.record.best, again.record.stale) == ("00000004", 0)
+    told = capsys.readouterr().err
+    assert told.startswith(f"warning: {folder / '00000006'} is ") and told.endswith(": going on from step 4\n")
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_checkpoint_whose_checksum_is_damaged_does_not_count(begin, damage):
+    damage(unfinished(begin, 0.5, 0.6) / "00000004.json")
+    assert begin().record.step == 2
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_record_that_is_damaged_is_not_needed(begin, damage):
+    damage(unfinished(begin, 0.5, 0.6).parent / "record.json")
+    assert begin().record.step == 4
+
+
+def test_a_damaged_folder_is_named(begin, capsys):
+    def write(path):
+        (path / "part").mkdir(parents=True)
+        (path / "part" / "weights").write_text("weights")
+
+    run = begin()
+    run.save(2, 1.0, write)
+    run.save(4, 1.0, write)
+    run.close()
+    (run.folder / "checkpoints/00000004/part/weights").rename(run.folder / "checkpoints/00000004/part/others")
+    assert begin().record.step == 2
+    assert "00000004 is not what was saved" in capsys.readouterr().err
+
+
+def test_a_damaged_best_is_named_and_the_best_from_there_on_counts(begin, capsys):
+    folder = unfinished(begin, 0.9, 0.5, 0.4)
+    flip_a_bit(folder / "00000002")
+    again = begin()
+    assert (again.record.step, again.record.best, again.record.stale) == (6, "", 0)
+    assert "00000002 is not what was saved" in capsys.readouterr().err
+    assert accuracy(again, 8, 0.1)
+
+
+def test_where_no_checkpoint_is_sound_nothing_is_touched(begin):
+    folder = unfinished(begin, 0.5, 0.6)
+    for name in ("00000002", "00000004"):
+        flip_a_bit(folder / name)
+    before = files()
+    with pytest.raises(RunError, match="^no checkpoint is sound: .*00000004 .*00000002 .*--resume never$"):
+        begin()
+    assert files() == before
+
+
+def test_a_run_whose_checkpoints_are_gone_is_not_begun_anew(begin):
+    shutil.rmtree(unfinished(begin, 0.5))
+    with pytest.raises(RunError, match="no checkpoint is sound"):
+        begin()
+
+
+def test_a_damaged_checkpoint_is_replaced_in_the_course_of_the_run(begin):
+    flip_a_bit(unfinished(begin, 0.5, 0.6, 0.4) / "00000006")
+    again = begin()
+    save(again, 6)
+    save(again, 8)
+    assert checkpoints(again) == ["00000004", "00000006", "00000008"]
+
+
+def test_a_run_from_another_one_begins_with_what_is_sound(begin):
+    folder = unfinished(begin, 0.5, 0.6)
+    flip_a_bit(folder / "00000004")
+    assert begin(f"--resume={folder.parent}", "--name=next").record.step == 2
+
+
+@pytest.mark.parametrize("text", ["", "- 1", "{", "a: [1"])
+def test_a_neighbour_with_a_damaged_config_is_left_alone(begin, capsys, text):
+    folder = unfinished(begin, 0.5).parent
+    (folder / "config.yaml").write_text(text)
+    assert begin().folder != folder
+    assert f"{folder} is left alone" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["spec.json", "vectors.npy"])
+def test_a_damaged_file_of_what_was_fitted_is_one_line(begin, name):
+    run = begin(spec={**SPEC, "vectors.npy": np.zeros(3)})
+    run.close()
+    cut_short(run.folder / "fitted" / name)
+    (run.folder / "fitted" / name).write_bytes((run.folder / "fitted" / name).read_bytes()[:20])
+    with pytest.raises(InputError, match=f"{name} is damaged: "):
+        runs.read_spec(run.folder)
+
+
+def test_the_test_is_logged_once_where_its_run_died_after_it(begin):
+    run = begin()
+    run.log(2, {"train/loss": 1.0})
+    save(run, 2)
+    run.log(2, {"test/loss": 1.0})
+    run.writer.finished(2)
+    run.close()
+    again = begin()
+    again.log(2, {"test/loss": 1.0})
+    again.close()
+    entries = [json.loads(line) for line in (again.folder / "metrics.jsonl").read_text().splitlines()]
+    assert [*map(sorted, entries)] == [["step", "train/loss"], ["step", "test/loss"]]
+    assert sorted(tags_of(again.folder)) == ["config", "hparams", "test/loss", "train/loss"]
+
+
+def test_a_run_that_died_before_its_first_checkpoint_begins_its_events_anew(begin):
+    begin().close()
+    again = begin()
+    again.close()
+    assert sorted(tags_of(again.folder)) == ["config", "hparams"]
+
+
+def test_events_are_on_the_disk_when_the_record_says_so(begin):
+    run = begin()
+    run.log(2, {"train/loss": 1.0})
+    save(run, 2)
+    assert "train/loss" in tags_of(run.folder)
+
+
 def test_a_json_file_that_broke_off_is_still_the_old_one(monkeypatch):
     runs.write_json(Path("a.json"), {"step": 1})
 
@@ -630,6 +787,13 @@ def shown(folder):
     """The steps that TensorBoard has of the loss."""
     events = EventAccumulator(str(folder), size_guidance={"tensors": 0}).Reload()
     return sorted(event.step for event in events.Tensors("train/loss"))
+
+
+def tags_of(folder):
+    """The tag of every event, as often as it is there."""
+    events = EventAccumulator(str(folder), size_guidance={"tensors": 0}).Reload()
+    found = [tag for tag in events.Tags()["tensors"] for _ in events.Tensors(tag)]
+    return sorted("hparams" if tag.startswith("_hparams_/") else tag for tag in found)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ Files are written beside and renamed into place, and hold no absolute path: a fo
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import json
 import math
@@ -290,6 +291,8 @@ class Run:
         name = f"{step:08d}{suffix}"
         beside = checkpoints / f".{name}"
         if self.leads:
+            if not checkpoints.is_dir():  # else it would be made anew, without what lay there
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(checkpoints))
             _remove(beside)
         self.processes.wait()
         write(beside)
@@ -371,7 +374,10 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{folder} is no run: it holds no config.yaml")
     with _reading(path):
-        return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+        found = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+        if lacking := {"task", "framework"} - found.keys():
+            raise ValueError(f"it lacks {' and '.join(sorted(lacking))}")
+        return found
 
 
 def read_record(folder: Path) -> Record:

@@ -133,8 +133,8 @@ def _resources(run: Run) -> Iterator[None]:
 
 
 def _kept(run: Run) -> str:
-    if not run.record.last:
-        return f"{run.folder} has no checkpoint yet, the same command begins anew"
+    if not run.record.last or not (run.folder / "checkpoints" / run.record.last).exists():
+        return f"{run.folder} has no checkpoint, the same command begins anew"
     return f"step {run.record.step} of {run.folder} is kept, the same command goes on from there"
 
 
