@@ -19,12 +19,13 @@ BAKE := $(BIN)/cookiecutter --no-input --default-config --overwrite-if-exists .
 EVERYTHING := framework=both tasks=all
 SOURCE := {{cookiecutter.project_slug}}/src/{{cookiecutter.package_name}}
 
-.PHONY: help demo test test-slow dev bench lint clean
+.PHONY: help demo test test-slow audit dev bench lint clean
 
 help:
 	@echo "make demo       bake a project with both frameworks and train both"
 	@echo "make test       the tests"
 	@echo "make test-slow  the tests that take too long for that"
+	@echo "make audit      known vulnerabilities in what a full project installs"
 	@echo "make dev        a full project in $(BUILD)/dev whose package is the template's own source"
 	@echo "make bench      the figures in the README"
 	@echo "make lint       ruff"
@@ -44,6 +45,10 @@ test: .venv/.installed
 
 test-slow: .venv/.installed
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m slow $(ARGS)
+
+# pip-audit stands in an environment of its own, so that it is not among what it looks at.
+audit: .venv/.installed
+	$(BIN)/uv tool run pip-audit --progress-spinner off --path "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 
 # Baked anew each time, with what was trained and downloaded kept. Never baked into $(BUILD)/dev itself: through the
 # link, that would write into the template.

@@ -15,7 +15,7 @@ import sys
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-CACHES = {"__pycache__", ".ruff_cache", ".pytest_cache"}
+CACHES = {"__pycache__", ".ruff_cache", ".pytest_cache", ".hypothesis"}
 
 
 def chosen_frameworks(answers):

@@ -96,5 +96,5 @@ def command(*arguments, cwd, input=None, **environment):
 def files_of(folder, template=False):
     """Every file below a folder as a path with '/'; of the template's folder without what running it left there."""
     paths = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    caches = {"__pycache__", ".pytest_cache", ".ruff_cache"}
+    caches = {"__pycache__", ".pytest_cache", ".ruff_cache", ".hypothesis"}
     return sorted(path for path in paths if not (template and caches & set(path.split("/"))))

@@ -131,11 +131,12 @@ def test_a_project_declares_exactly_what_it_imports(baked, framework):
 
 
 @pytest.mark.parametrize("framework", EACH_FRAMEWORK)
-def test_the_tests_of_a_project_need_nothing_more_than_pytest(baked, framework):
+def test_the_tests_of_a_project_need_nothing_more_than_the_tools_it_is_developed_with(baked, framework):
     project = baked(framework=framework)
     about = about_of(project)
     brought = declared(about["project"]["dependencies"])
-    own = {"some_project", "pytest", *(path.stem for path in (project / "tests").glob("*.py"))}
+    own = {"some_project", *(path.stem for path in (project / "tests").glob("*.py"))}
+    own |= declared(about["dependency-groups"]["dev"])
     for path, text in texts_of(project):
         if path.startswith("tests/") and path.endswith(".py"):
             for name in set(imports_of(text)) - sys.stdlib_module_names - own:

@@ -305,7 +305,7 @@ def test_other_buckets_take_no_other_conversion(criteo, monkeypatch):
 
 def test_numbers_can_lie_in_another_folder(criteo, tmp_path):
     load_data(settings("--data.name=criteo", f"--data.root={criteo}", f"--data.cache={tmp_path / 'cache'}"))
-    assert sorted(path.name for path in (tmp_path / "cache").glob("converted-*/*")) == ["fields", "label"]
+    assert sorted(path.name for path in (tmp_path / "cache").glob("converted-*/*")) == ["bad.json", "fields", "label"]
 
 
 def test_a_conversion_that_fails_leaves_nothing(criteo, tmp_path):

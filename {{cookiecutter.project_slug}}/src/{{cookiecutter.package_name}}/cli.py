@@ -6,6 +6,7 @@ doctor [TASK[/PRESET]] [options]
 
 import csv
 import dataclasses
+import errno
 import math
 import multiprocessing
 import os
@@ -32,6 +33,9 @@ from .errors import Error, InputError
 FOLDER_FILE = (
     "TRAIN_WRITES_ITS_FOLDER_TO"  # how `--framework both` learns where the process that it started has trained
 )
+
+# Of a path that a person gave and that nobody could use: too long, in a folder that may not be looked into, or a loop.
+UNUSABLE = (errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ELOOP)
 
 MOST_LINES = 25  # of a table whose rest stands elsewhere
 
@@ -70,6 +74,11 @@ def main(command: str = "") -> int:
     except BrokenPipeError:  # what reads the output, as `head`, has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.errno not in UNUSABLE:
+            raise
+        print(f"error: {InputError(f'{error.filename}: {error.strerror}')}", file=sys.stderr)
+        return InputError.exit_code
 
 
 def train(words: list[str]) -> int:

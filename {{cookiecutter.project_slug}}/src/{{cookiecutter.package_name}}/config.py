@@ -28,7 +28,7 @@ FolderName = restricted_string_type("FolderName", r"^(?!\.+$)[^/\\\n]*$")
 EXPECTED = {
     bool: "true or false",
     int: "a whole number",
-    str: "text",
+    str: "text in UTF-8",
     NonNegativeInt: "a whole number >= 0",
     PositiveInt: "a whole number >= 1",
     NonNegativeFloat: "a number >= 0",
@@ -71,6 +71,9 @@ class DataConfig:
     download: bool = option(False, "fetch missing files into root")
     batch_size: PositiveInt = option(64, "examples of one step, over all devices and micro-batches")
     workers: NonNegativeInt = option(0, "threads that read batches ahead; 0: none, the fastest for data in memory")
+    skip_bad: bool = option(
+        False, "leave out images, texts and rows of tables that cannot be read, and count them; false: they are errors"
+    )
     on_device: bool = option(False, "keep the training data in the device's memory; needs data that fit there")
 
 
@@ -350,27 +353,39 @@ def _split(options: Sequence[str] | Mapping[str, Any]) -> tuple[list[str], list[
 
 
 def _read(file: Path, configs: Path) -> _Layer:
-    values = flatten(_yaml(file))
+    values = flatten(read_yaml(file))
     if "accelerator" in values:
         values = _accelerator(str(values.pop("accelerator")), configs, f"{_shown(file)}: ") | values
     return _Layer(_shown(file), values)
 
 
 def _accelerator(name: str, configs: Path, where: str = "") -> dict[str, Any]:
-    file = Path(name) if name.endswith((".yaml", ".yml")) else configs / "accelerator" / f"{name}.yaml"
-    if not file.is_file():
-        raise InputError(
-            f"{where}no accelerator {name!r}: {closest(name, _presets(configs, 'accelerator'))}, or give a YAML file"
-        )
-    return flatten(_yaml(file), "accelerator.")
+    own, known = name.endswith((".yaml", ".yml")), _presets(configs, "accelerator")
+    if not own and name not in known:
+        raise InputError(f"{where}no accelerator {name!r}: {closest(name, known)}, or give a YAML file")
+    return flatten(read_yaml(Path(name) if own else configs / "accelerator" / f"{name}.yaml"), "accelerator.")
 
 
-def _yaml(file: Path) -> dict[str, Any]:
+class _Loader(yaml.SafeLoader):
+    """Without aliases: a few lines of them can stand for more values than there is memory."""
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            raise yaml.composer.ComposerError(None, None, f"*{event.anchor}: write the value out", event.start_mark)
+        return super().compose_node(parent, index)
+
+
+def read_yaml(file: Path) -> dict[str, Any]:
+    """The keys of a file with their values. Raises InputError where it cannot be read, or is something else."""
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        values = yaml.load(file.read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         raise InputError(f"{_shown(file)}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise InputError(f"{_shown(file)} is not YAML: too many brackets in one another") from error
+    # Beside its own errors, PyYAML lets those through that a value raises which is not of its tag or its form.
+    except (yaml.YAMLError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise InputError(f"{_shown(file)} is not YAML: {' '.join(str(error).split())}") from error
     if values is None:
         return {}
@@ -478,13 +493,18 @@ def _parser(leaves: Mapping[str, _Leaf], **options) -> ArgumentParser:
 
 
 def _parse(parser: ArgumentParser, key: str, value: Any) -> Any:
-    if value is None:
+    if value is None or not _writable(value):
         raise ArgumentError(None, "no value")
     value = parser.parse_object({key: value}, defaults=False)[key]
     # A plain number, which YAML can write, in place of the restricted type's own.
     return next(
         (base(value) for base in (int, float, str) if isinstance(value, base) and not isinstance(value, bool)), value
     )
+
+
+def _writable(value: Any) -> bool:
+    """Whether a text can name a file, and stand in one in UTF-8."""
+    return not isinstance(value, str) or not any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value)
 
 
 def _expected(kind: Any) -> str:

@@ -3,9 +3,17 @@
 import signal
 
 
+def on_one_line(text: str) -> str:
+    """The text whatever it quotes on one line, and with nothing of a file that a terminal would obey."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 class Error(Exception):
     exit_code = 1
     told = False  # by another process of the same run, which has met it, too
+
+    def __init__(self, message: str):
+        super().__init__(on_one_line(message))
 
 
 class InputError(Error):

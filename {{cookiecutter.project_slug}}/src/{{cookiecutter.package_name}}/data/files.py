@@ -2,7 +2,9 @@
 
 import gzip
 import hashlib
+import lzma
 import os
+import struct
 import sys
 import tarfile
 import tempfile
@@ -17,7 +19,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..errors import InputError
+from ..errors import InputError, on_one_line
+
+LARGEST = 2**32  # bytes of a file that is unpacked into memory
+BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -120,8 +125,8 @@ def unpack(archive: Path, folder: Path) -> None:
                     os.replace(path, target)
     except tarfile.FilterError as error:
         raise InputError(f"{archive} is not safe to unpack: {error}") from error
-    except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error) as error:
-        reason = str(error).partition(":\n")[0]  # what each of four ways to open it says follows
+    except DAMAGED as error:
+        reason = str(error).partition(":\n")[0] or type(error).__name__  # four ways to open it have their say
         kind = "zip" if archive.suffix == ".zip" else "tar"
         raise InputError(
             f"{archive} is no whole {kind} archive ({reason}): remove it and run with --data.download true"
@@ -159,11 +164,25 @@ def convert_once(folder: Path, sources: Sequence[Path], settings: str, convert: 
     return made
 
 
+def read_bytes(path: Path) -> bytes:
+    """Raises InputError where the file cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
+
+
 def read_gzip(path: Path) -> bytes:
-    """The content of a .gz file. Raises InputError where it is damaged or cut short."""
+    """The content of a .gz file. Raises InputError where it is damaged, cut short, or holds more than LARGEST."""
+    blocks, size = [], 0
     try:
         with gzip.open(path) as file:
-            return file.read()
+            while block := file.read(BLOCK):
+                blocks.append(block)
+                size += len(block)
+                if size > LARGEST:
+                    raise InputError(f"{path} unpacks to more than {LARGEST:,} bytes: it is none of these data")
+            return b"".join(blocks)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InputError(
             f"{path} is no whole gzip file ({error}): remove it and run with --data.download true"
@@ -177,8 +196,16 @@ def say_once(topic: str, line: str) -> None:
     with _lock:
         if topic not in _said:
             _said.add(topic)
-            tqdm.write(line, file=sys.stderr)  # which does not break a bar
+            tqdm.write(on_one_line(line), file=sys.stderr)  # which does not break a bar
 
+
+# What the libraries raise for an archive that is cut short, changed, or packed in a way that they do not know:
+# RuntimeError is zipfile's for one with a password, LookupError for a member without a name, the last two are for
+# impossible sizes.
+DAMAGED = (
+    *(tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile),
+    *(NotImplementedError, RuntimeError, ValueError, LookupError, struct.error, OverflowError, MemoryError),
+)
 
 _said: set[str] = set()
 _lock = threading.Lock()
@@ -192,8 +219,11 @@ def _plain(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:
 
 
 def _check(path: Path, md5: str, shown: str = "") -> None:
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "md5").hexdigest()
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "md5").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
     if found != md5:
         advice = (
             ""

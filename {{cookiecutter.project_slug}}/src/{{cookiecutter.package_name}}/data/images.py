@@ -13,13 +13,18 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from tqdm import tqdm
 
 from ..errors import InputError
+from .bad import Bad
+from .batches import ahead
 from .files import say_once
 from .sources import Batch, Source
 
 VIEWS = ("rows", "columns", "hole_rows", "hole_columns")
 SUFFIXES = (".jpg", ".jpeg", ".png")
+# What such a file may hold in truth. Pillow knows more kinds, of which one starts another program.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP")
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
@@ -183,6 +188,26 @@ class Decoded:
         return {"image": np.stack([read(file) for file in batch.pop("file")]), **batch}
 
 
+def readable(files: Files, read: Callable[[str], object], workers: int, bad: Bad) -> list[int]:
+    """The indices of the files that `read` does not refuse; `bad` takes the others. Each is read for that."""
+
+    def fault(file: str) -> InputError | None:
+        try:
+            read(file)
+        except InputError as error:
+            return error
+        return None
+
+    found = []
+    faults = ahead(fault, files.files, workers)
+    for i, error in enumerate(tqdm(faults, "reading images", len(files), delay=2, leave=False, disable=None)):
+        if error:
+            bad.add(error)
+        else:
+            found.append(i)
+    return found
+
+
 def list_folder(folder: Path, classes: Sequence[str] | None = None) -> tuple[Files, list[str]]:
     """The images of `<folder>/<class>/`, in the order of their names, and the classes; nothing is read.
 
@@ -239,7 +264,7 @@ def _resized(path: str, part: Callable[[int, int], Box], size: int, channels: in
 @contextlib.contextmanager
 def _opened(path: str) -> Iterator[Image.Image]:
     try:
-        with Image.open(path) as file:
+        with Image.open(path, formats=FORMATS) as file:
             yield file
     except UnidentifiedImageError as error:
         raise InputError(f"{path} is no image that can be read: remove or replace it") from error

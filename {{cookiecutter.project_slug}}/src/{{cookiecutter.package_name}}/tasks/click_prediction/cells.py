@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...data.bad import STRICT, Bad
 from ...data.tables import read_rows
 from ...errors import InputError
 
@@ -59,24 +60,40 @@ class Cells:
 
 
 def read_cells(
-    path: Path, delimiter: str, columns: int = 0, progress: Callable[[int], object] = int
+    path: Path, delimiter: str, columns: int = 0, progress: Callable[[int], object] = int, bad: Bad = STRICT
 ) -> Iterator[Cells]:
     """All rows that are not empty, in order. Cells may be quoted where the delimiter is a comma, which takes longer.
 
     Args:
         columns: how many each row has; 0: as many as the first.
         progress: is told of every number of bytes that are done.
+        bad: takes rows of another length.
 
     Raises:
         InputError: for a file that is missing or empty, a row of another length, and bytes that are no UTF-8.
     """
     try:
         if delimiter == "," and _has_quotes(path):
-            yield from _read_quoted(path, delimiter, columns, progress)
+            yield from _read_quoted(path, delimiter, columns, progress, bad)
         else:
-            yield from _read_plain(path, delimiter, columns, progress)
+            yield from _read_plain(path, delimiter, columns, progress, bad)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
+
+
+def readable(cells: Cells, check: Callable[[Cells], object], bad: Bad) -> Cells:
+    """The rows for which `check` raises no InputError; `bad` takes the others. They are found by halving."""
+    try:
+        check(cells)
+        return cells
+    except InputError as error:
+        if len(cells) == 1:
+            bad.add(error)
+            return cells.rows(slice(0))
+    half = len(cells) // 2
+    parts = [readable(cells.rows(part), check, bad) for part in (slice(half), slice(half, None))]
+    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ("lines", "starts", "ends")}
+    return replace(cells, **joined)
 
 
 def make_cells(path: Path | str, lines: Sequence[int], rows: Sequence[Sequence[str]]) -> Cells:
@@ -167,7 +184,7 @@ def _has_quotes(path: Path) -> bool:
         return any(b'"' in block for block in iter(lambda: file.read(BLOCK), b""))
 
 
-def _read_plain(path: Path, delimiter: str, columns: int, progress: Callable) -> Iterator[Cells]:
+def _read_plain(path: Path, delimiter: str, columns: int, progress: Callable, bad: Bad) -> Iterator[Cells]:
     line, rest, empty = 1, b"", True
     with path.open("rb") as file:
         if file.read(3) != b"\xef\xbb\xbf":  # a byte order mark
@@ -177,7 +194,7 @@ def _read_plain(path: Path, delimiter: str, columns: int, progress: Callable) ->
             cut = read.rfind(b"\n") + 1
             whole, rest = read[:cut], read[cut:]
             if whole.strip(b"\r\n"):
-                found = _split(path, line, whole.replace(b"\r\n", b"\n"), delimiter, columns)
+                found = _split(path, line, whole.replace(b"\r\n", b"\n"), delimiter, columns, bad)
                 columns, empty = found.starts.shape[1], False
                 yield found
             line += whole.count(b"\n")
@@ -188,22 +205,27 @@ def _read_plain(path: Path, delimiter: str, columns: int, progress: Callable) ->
         raise InputError(f"{path} is empty")
 
 
-def _split(path: Path, line: int, block: bytes, delimiter: str, columns: int) -> Cells:
+def _split(path: Path, line: int, block: bytes, delimiter: str, columns: int, bad: Bad) -> Cells:
     """The cells of whole lines, of which the first is number `line`. columns = 0: as many as the first has."""
     text = np.frombuffer(block, np.uint8)
     if text.max() >= 128:
         _check_utf8(path, line, block)
+    for byte, what in ((b"\0", "a byte 0, which is no text"), (b"\r", "a carriage return that ends no line")):
+        if (place := block.find(byte)) >= 0:
+            row = line + block.count(b"\n", 0, place)
+            raise InputError(f"{path}, row {row}: {what}: save the file as UTF-8 with the line ends of this system")
     separators = np.flatnonzero((text == ord(delimiter)) | (text == ord("\n")))
     newlines = separators[text[separators] == ord("\n")]
     counts = np.diff(np.searchsorted(separators, newlines), prepend=-1)
     blank = np.diff(newlines, prepend=-1) == 1
     columns = columns or int(counts[~blank][0])
-    if (wrong := (counts != columns) & ~blank).any():
-        row = int(wrong.argmax())
-        raise InputError(f"{path}, row {line + row}: {counts[row]} columns, expected {columns}")
+    wrong = (counts != columns) & ~blank
+    for row in np.flatnonzero(wrong):
+        bad.add(InputError(f"{path}, row {line + row}: {counts[row]} columns, expected {columns}"))
     starts = np.concatenate([[0], separators[:-1] + 1])
-    if blank.any():
-        kept = ~np.isin(separators, newlines[blank])
+    left_out = blank | wrong
+    if left_out.any():
+        kept = ~left_out[np.searchsorted(newlines, separators)]  # a separator is of the line that ends next
         starts, separators = starts[kept], separators[kept]
     ends = separators
     while (leading := (starts < ends) & (text[starts] == ord(" "))).any():
@@ -211,11 +233,11 @@ def _split(path: Path, line: int, block: bytes, delimiter: str, columns: int) ->
     while (trailing := (starts < ends) & (text[ends - 1] == ord(" "))).any():
         ends = ends - trailing
     shape = (-1, columns)
-    return Cells(path, [], line + np.flatnonzero(~blank), text, starts.reshape(shape), ends.reshape(shape))
+    return Cells(path, [], line + np.flatnonzero(~left_out), text, starts.reshape(shape), ends.reshape(shape))
 
 
-def _read_quoted(path: Path, delimiter: str, columns: int, progress: Callable) -> Iterator[Cells]:
-    rows = read_rows(path, delimiter, columns=columns)
+def _read_quoted(path: Path, delimiter: str, columns: int, progress: Callable, bad: Bad) -> Iterator[Cells]:
+    rows = read_rows(path, delimiter, columns=columns, bad=bad)
     while some := list(itertools.islice(rows, ROWS)):
         cells = make_cells(path, [line for line, _ in some], [row for _, row in some])
         yield cells

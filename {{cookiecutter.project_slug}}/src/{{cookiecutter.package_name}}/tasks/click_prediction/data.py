@@ -11,10 +11,11 @@ import numpy as np
 from tqdm import tqdm
 
 from ...config import Config, DataConfig, PositiveInt, Probability, closest, option
+from ...data.bad import STRICT, Bad
 from ...data.files import convert_once, say_once
 from ...data.sources import Arrays, Batch, Dataset, Spec
 from ...errors import InputError
-from .cells import INTEGER_CODES, Cells, codes, hashes, integers, labels, make_cells, read_cells
+from .cells import INTEGER_CODES, Cells, codes, hashes, integers, labels, make_cells, read_cells, readable
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def load(config: Config, spec: Spec | None = None) -> Dataset:
             columns = CRITEO
         else:
             columns = {name: spec[name] for name in GENERATED} if spec else _csv_columns(where, data)
-        arrays = _converted(where, columns, Path(data.cache) if data.cache else where.parent)
+        arrays = _converted(where, columns, Path(data.cache) if data.cache else where.parent, data.skip_bad)
     sizes = [INTEGER_CODES] * len(columns["integers"]) + [data.buckets] * len(columns["categories"])
     return Dataset(*_split(arrays, data, where), {**columns, "sizes": sizes})
 
@@ -145,11 +146,11 @@ def generate(examples: int) -> tuple[Arrays, np.ndarray]:
 
 
 def read_fields(
-    path: Path, columns: Mapping[str, Any], *, labelled: bool, progress=int
+    path: Path, columns: Mapping[str, Any], *, labelled: bool, progress=int, bad: Bad = STRICT
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
     """(int [n], int32 [n, fields], int32 [n]): the lines, fields and labels of a file, block by block.
 
-    labelled: whether labels are asked for; without, they may be missing, and are None.
+    labelled: whether labels are asked for; without, they may be missing, and are None. bad: takes bad rows.
 
     Raises:
         InputError: for what is wrong with the file, with its row and column.
@@ -158,7 +159,12 @@ def read_fields(
     names = [columns["label"], *columns["integers"], *columns["categories"]]
     delimiter, width = ("\t", len(names)) if criteo else (",", 0)
     header = None
-    for cells in read_cells(path, delimiter, width if labelled else 0, progress):
+
+    def check(cells: Cells) -> None:
+        integers(cells.columns(columns["integers"]))
+        labels(cells.columns(names[:1]))
+
+    for cells in read_cells(path, delimiter, width if labelled else 0, progress, bad):
         if header is None and criteo:
             found = cells.starts.shape[1]
             if found not in (width, width - 1):
@@ -169,6 +175,8 @@ def read_fields(
             header, cells = _header(cells), cells.rows(slice(1, None))
             _check_names(path, header, names if labelled else names[1:])
         cells = replace(cells, names=header)
+        if bad.skip:
+            cells = readable(cells, check, bad)
         yield cells.lines, encode(cells, columns), labels(cells.columns(names[:1])) if labelled else None
 
 
@@ -199,7 +207,7 @@ def _csv_columns(path: Path, config: CsvConfig) -> dict[str, Any]:
         raise InputError(
             f"data.label, data.integers and data.categories name the column {twice[0]!r} {names.count(twice[0])} times"
         )
-    first = next(read_cells(path, ","))
+    first = next(read_cells(path, ",", bad=Bad(config.skip_bad)))
     header = _header(first)
     _check_names(path, header, names)
     if len(names) == 1:
@@ -241,24 +249,28 @@ def _check_names(path: Path, header: Sequence[str], wanted: Sequence[str]) -> No
             raise InputError(f"{path} has no column {name!r}: {closest(name, header)}")
 
 
-def _converted(path: Path, columns: Mapping[str, Any], cache: Path) -> Arrays:
+def _converted(path: Path, columns: Mapping[str, Any], cache: Path, skip_bad: bool) -> Arrays:
     """The file's numbers, mapped from files that are made of it the first time."""
 
     def convert(folder: Path) -> None:
+        bad = Bad(skip_bad)
         bar = tqdm(desc=path.name, total=path.stat().st_size, unit="B", unit_scale=True, leave=False, delay=1)
         with bar, (folder / "fields").open("wb") as fields_file, (folder / "label").open("wb") as label_file:
-            for _, fields, clicks in read_fields(path, columns, labelled=True, progress=bar.update):
+            for _, fields, clicks in read_fields(path, columns, labelled=True, progress=bar.update, bad=bad):
                 fields_file.write(fields.tobytes())
                 label_file.write(clicks.tobytes())
             if not label_file.tell():
+                bad.say(0)
                 raise InputError(f"{path} has no rows below the names of its columns")
+        (folder / "bad.json").write_text(bad.to_text())
 
-    folder = convert_once(cache, [path], repr((CONVERSION, sorted(columns.items()))), convert)
+    folder = convert_once(cache, [path], repr((CONVERSION, sorted(columns.items()), skip_bad)), convert)
     maps = {}
     for name in ("fields", "label"):
         with (folder / name).open("rb") as file:
             maps[name] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     label = np.frombuffer(maps["label"], np.int32)
+    Bad.from_text((folder / "bad.json").read_text()).say(len(label))
     return Mapped(maps.values(), fields=np.frombuffer(maps["fields"], np.int32).reshape(len(label), -1), label=label)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,8 @@ import numpy as np
 
 from ...config import Config, DataConfig, NonNegativeFloat, NonNegativeInt, PositiveInt, Probability, option
 from ...data import images
-from ...data.files import Remote, locate, locate_unpacked, read_gzip, say_once
+from ...data.bad import Bad
+from ...data.files import Remote, convert_once, locate, locate_unpacked, read_bytes, read_gzip, say_once
 from ...data.sources import Arrays, Batch, Dataset, Spec
 from ...errors import InputError
 
@@ -78,6 +80,7 @@ class FolderConfig(ImageDataConfig):
         0.08, "augmentation: smallest share of the area in a random crop; 0: the view to evaluate", overfit=0.0
     )
     workers: NonNegativeInt = option(4, "threads that decode batches ahead; 0: none")
+    cache: str = option("", "skip_bad: folder where it is kept which images can be read; empty: that of the images")
 
 
 def _idx_files(url: str, *md5s: str) -> tuple[Remote, ...]:
@@ -116,7 +119,7 @@ def load(config: Config, spec: Spec | None = None) -> Dataset:
 
 
 def read_idx(path: Path, dimensions: int) -> np.ndarray:
-    """A gzipped IDX file of bytes: 0, 0, type 8, the number of axes, their sizes as big-endian int32, the values.
+    """A gzipped IDX file of bytes: 0, 0, type 8, the number of axes, their sizes as big-endian uint32, the values.
 
     Raises:
         InputError: where the file is none, or is cut short.
@@ -127,8 +130,8 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
         raise InputError(
             f"{path} is no IDX file of bytes with {dimensions} axes: it begins with {data[:4].hex(' ') or 'nothing'}"
         )
-    shape = np.frombuffer(data, ">i4", dimensions, 4)
-    if len(data) - start != np.prod(shape, dtype=np.int64):
+    shape = np.frombuffer(data, ">u4", dimensions, 4).tolist()
+    if len(data) - start != math.prod(shape):
         raise InputError(f"{path} holds {len(data) - start} values, but its header says {' x '.join(map(str, shape))}")
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
 
@@ -140,7 +143,7 @@ def read_cifar(path: Path) -> Arrays:
         InputError: where the file has another length, or labels above 9.
     """
     size = 1 + 3 * 32 * 32
-    data = path.read_bytes()
+    data = read_bytes(path)
     if not data or len(data) % size:
         raise InputError(f"{path} has {len(data)} bytes, which is no multiple of the {size} of an image with its label")
     records = np.frombuffer(data, np.uint8).reshape(-1, size)
@@ -215,8 +218,28 @@ def _load_folder(config: FolderConfig) -> Dataset:
         rest = {name: value for name, value in batch.items() if name not in ("file", "crop", *images.VIEWS)}
         return {"image": np.concatenate(pictures), **rest}
 
+    if config.skip_bad:
+        train, val, test = (_readable(split, look, folder, config) for split in (train, val, test))
     draw = functools.partial(_draw, config=config, shape=shape, crop=config.crop)
     return Dataset(train, images.Decoded(val, look), images.Decoded(test, look), spec, draw, augment)
+
+
+def _readable(files: images.Files, look: Callable[[str], object], folder: Path, config: FolderConfig) -> images.Files:
+    """Without those that cannot be read. Each is read once, which takes as long as an epoch's reading; what is found is
+    kept for later runs."""
+
+    def check(made: Path) -> None:
+        bad = Bad(skip=True)
+        np.save(made / "readable.npy", np.array(images.readable(files, look, config.workers, bad), np.int64))
+        (made / "bad.json").write_text(bad.to_text())
+
+    paths = [Path(file) for file in files.files]
+    names = [path.relative_to(folder).as_posix() for path in paths]
+    views = config.size, config.resize, config.channels
+    made = convert_once(Path(config.cache) if config.cache else folder, paths, repr((names, views)), check)
+    kept = np.load(made / "readable.npy")
+    Bad.from_text((made / "bad.json").read_text()).say(len(kept))
+    return images.Files(files.files[kept], label=files.arrays["label"][kept])
 
 
 def read_image(file: str, spec: Mapping[str, Any], advice: str = "resize it") -> np.ndarray:
@@ -258,7 +281,7 @@ def _idx(
         if len(pixels) != len(labels):
             raise InputError(f"{image_path} has {len(pixels)} images, but {label_path} has {len(labels)} labels")
         _check_labels(labels, label_path)
-        if not len(pixels):
+        if not pixels.size:
             raise InputError(f"{image_path} has no images")
         if splits and pixels.shape[1:] != splits[0].arrays["image"].shape[1:]:
             sizes = (" x ".join(map(str, s.shape[1:3])) for s in (pixels, splits[0].arrays["image"]))

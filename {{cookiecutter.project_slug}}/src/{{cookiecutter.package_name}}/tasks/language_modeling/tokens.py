@@ -63,7 +63,10 @@ class Bpe:
         characters = {character: byte for byte, character in enumerate(byte_characters())}
         added = {token: piece.content.encode() for token, piece in self._tokenizer.get_added_tokens_decoder().items()}
         vocabulary = self._tokenizer.get_vocab()
-        self.pieces = [b""] * (max(vocabulary.values()) + 1)
+        count = max(vocabulary.values(), default=0) + 1
+        if count > 2 * len(vocabulary):  # a number too large would fill the memory
+            raise InputError(f"there are {len(vocabulary)} tokens, but one of them is number {count - 1}")
+        self.pieces = [b""] * count
         for piece, token in vocabulary.items():
             try:
                 self.pieces[token] = added.get(token) or bytes(characters[character] for character in piece)

@@ -4,7 +4,7 @@ import datetime
 import io
 import json
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -12,7 +12,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from ...config import Config, DataConfig, NonNegativeFloat, PositiveInt, Probability, closest, option
-from ...data.files import Remote, locate_unpacked
+from ...data.bad import Bad
+from ...data.files import Remote, locate_unpacked, read_bytes
 from ...data.sources import Arrays, Dataset, Spec
 from ...data.tables import read_rows, read_table
 from ...errors import InputError
@@ -211,7 +212,7 @@ def read_item_table(path: Path) -> Titles:
 def read_movies_dat(path: Path) -> Titles:
     """Of MovieLens 1M: number, title and genres."""
     found = {}
-    for line, row in enumerate(path.read_bytes().splitlines(), 1):  # of text, it would split at other characters, too
+    for line, row in enumerate(read_bytes(path).splitlines(), 1):  # of text, it would split at other characters, too
         cells = row.decode("latin-1").split("::")
         if len(cells) != 3:
             raise InputError(f"{path}, row {line}: {len(cells)} columns, expected 3")
@@ -315,7 +316,8 @@ def read_csv(config: CsvConfig) -> Ratings:
     path = Path(config.root, config.path)
     if not path.is_file():
         raise InputError(f"{path} is missing: name your file with --data.path, in data.root or absolute")
-    rows = read_rows(path)
+    bad = Bad(config.skip_bad)
+    rows = read_rows(path, bad=bad)
     header = [name.strip() for name in next(rows)[1]]
     wanted = [config.user, config.item, config.rating, *([config.time] if config.split == "time" else [])]
     for name in wanted:
@@ -326,23 +328,34 @@ def read_csv(config: CsvConfig) -> Ratings:
     user, item, rating, time = array("i"), array("i"), array("f"), array("d")
     for line, cells in rows:
         found = [cells[column].strip() for column in columns]
-        if "" in found:
-            raise InputError(f"{path}, row {line}, column {wanted[found.index('')]}: no value")
+        try:
+            value, *when = _row_numbers(f"{path}, row {line}", dict(zip(wanted, found, strict=True)), config)
+        except InputError as error:
+            bad.add(error)
+            continue
         user.append(users.setdefault(found[0], len(users)))
         item.append(items.setdefault(found[1], len(items)))
-        try:
-            rating.append(_number(found[2]))
-        except ValueError as error:
-            raise InputError(f"{path}, row {line}, column {config.rating}: {found[2]!r} is no number") from error
-        try:
-            time.extend(map(_time, found[3:]))
-        except ValueError as error:
-            raise InputError(f"{path}, row {line}, column {config.time}: {found[3]!r} is no number or date") from error
+        rating.append(value)
+        time.extend(when)
+    bad.say(len(rating))
     if not rating:
         raise InputError(f"{path} has no rows below the names of its columns")
     titles = read_titles(Path(config.root, config.titles), config.item) if config.titles else {}
     user, item, rating = np.array(user), np.array(item), np.array(rating)
     return Ratings(user, item, rating, np.array(time) if time else None, list(users), list(items), titles)
+
+
+def _row_numbers(place: str, row: Mapping[str, str], config: CsvConfig) -> Iterator[float]:
+    """Of a row: the rating and, where it is asked for, the time. Raises InputError, beginning with `place`."""
+    for name, cell in row.items():
+        if not cell:
+            raise InputError(f"{place}, column {name}: no value")
+    for name, read, what in ((config.rating, _number, "number"), (config.time, _time, "number or date")):
+        if name in row:
+            try:
+                yield read(row[name])
+            except ValueError as error:
+                raise InputError(f"{place}, column {name}: {row[name]!r} is no {what}") from error
 
 
 def _number(cell: str) -> float:

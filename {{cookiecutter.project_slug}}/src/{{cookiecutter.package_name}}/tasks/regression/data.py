@@ -8,10 +8,11 @@ from typing import Any, Literal
 import numpy as np
 
 from ...config import Config, DataConfig, PositiveInt, Probability, Seed, option
+from ...data.bad import STRICT, Bad
 from ...data.sources import Arrays, Dataset, Spec
 from ...data.tables import Table, read_table
 from ...errors import InputError
-from .columns import Columns, Roles, fit
+from .columns import MISSING, Columns, Roles, fit
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,9 @@ def load(config: Config, spec: Spec | None = None) -> Dataset:
     """`numeric` and `categorical` as `Columns.inputs` gives them, `target`: float32 [n], standardised."""
     data, held = config.data, None
     if isinstance(data, CsvConfig):
-        table = _read(data, "path")
-        held = _read(data, "test_path") if data.test_path else None
         roles = _roles(data)
+        table = _read(data, "path", roles)
+        held = _read(data, "test_path", roles) if data.test_path else None
     else:
         table, roles = _diabetes(), Roles("progression")
     train, val, test = _split(len(table), data, held is not None)
@@ -73,16 +74,28 @@ def to_spec(columns: Columns, delimiter: str) -> dict[str, Any]:
     }
 
 
-def read(path: Path, delimiter: str) -> Table:
-    return read_table(path, "\t" if delimiter == "tab" else delimiter)
+def read(path: Path, delimiter: str, bad: Bad = STRICT) -> Table:
+    return read_table(path, "\t" if delimiter == "tab" else delimiter, bad=bad)
 
 
-def _read(config: CsvConfig, key: str) -> Table:
+def _read(config: CsvConfig, key: str, roles: Roles) -> Table:
     name = getattr(config, key)
     path = Path(config.root) / name
     if not path.is_file():
         raise InputError(f"data.{key} = {name!r}: there is no file {path}: name one in data.root, or an absolute path")
-    return read(path, config.delimiter)
+    bad = Bad(config.skip_bad)
+    table = read(path, config.delimiter, bad)
+    if bad.skip:
+        table = _readable(table, roles, bad)
+        bad.say(len(table))
+    return table
+
+
+def _readable(table: Table, roles: Roles, bad: Bad) -> Table:
+    """Without the rows that lack a number."""
+    others = (*roles.categorical, *roles.drop)
+    numbers = {name: () if name == roles.target else MISSING for name in table.names if name not in others}
+    return table.readable(numbers, bad)
 
 
 def _roles(config: CsvConfig) -> Roles:

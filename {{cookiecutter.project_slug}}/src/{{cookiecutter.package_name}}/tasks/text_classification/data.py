@@ -1,6 +1,6 @@
 """Texts and their labels, as NumPy."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -8,7 +8,8 @@ from typing import Any, Literal
 import numpy as np
 
 from ...config import Config, DataConfig, PositiveInt, Probability, closest, option
-from ...data.files import Remote, locate, locate_unpacked
+from ...data.bad import STRICT, Bad
+from ...data.files import Remote, locate, locate_unpacked, read_bytes
 from ...data.sources import Arrays, Dataset, Spec
 from ...data.tables import read_rows, read_table
 from ...errors import InputError
@@ -168,7 +169,8 @@ def _classes(config: TextConfig, train: Arrays) -> list[str]:
     found = set(train.arrays["label"])
     if len(found) == 1:
         raise InputError(f"all training texts have the label {found.pop()!r}: there is nothing to tell apart")
-    return sorted(sorted(found), key=int if all(map(str.isdecimal, found)) else str)
+    numbers = all(label.isascii() and label.isdecimal() for label in found)
+    return sorted(sorted(found), key=(lambda label: (len(label.lstrip("0")), label.lstrip("0"))) if numbers else str)
 
 
 def _arrays(split: Arrays, tokens: np.ndarray, classes: list[str], purpose: str) -> Arrays:
@@ -196,8 +198,9 @@ def _read(config: TextConfig) -> tuple[Arrays, Arrays]:
     return readers[type(config)](config)
 
 
-def _texts(found: Iterable[tuple[str, str, str]], known: Mapping[str, str] | None = None) -> Arrays:
-    """Of (text, label, place). known: the class of each label; without it, labels are classes."""
+def _texts(found: Iterable[tuple[str, str, str]], known: Mapping[str, str] | None = None, bad: Bad = STRICT) -> Arrays:
+    """Of (text, label, place). known: the class of each label; without it, labels are classes. bad: takes what has no
+    such label."""
 
     def class_of(label: str, place: str) -> str:
         if not label:
@@ -206,7 +209,13 @@ def _texts(found: Iterable[tuple[str, str, str]], known: Mapping[str, str] | Non
             raise InputError(f"{place}: label {label!r}: {closest(label, list(known))}")
         return known[label] if known else label
 
-    rows = [(text, class_of(label, place), place) for text, label, place in found]
+    rows = []
+    for text, label, place in found:
+        try:
+            rows.append((text, class_of(label, place), place))
+        except InputError as error:
+            bad.add(error)
+    bad.say(len(rows))
     texts, classes, places = (np.array(column, object) for column in zip(*rows, strict=True))
     return Arrays(text=texts, label=classes, place=places)
 
@@ -229,9 +238,10 @@ def _ag_news(config: AgNewsConfig) -> tuple[Arrays, Arrays]:
     paths = locate(Path(config.root) / "ag_news", AG_NEWS_FILES, download=config.download, verify=config.verify)
 
     def read(path: Path) -> Arrays:
-        rows = read_rows(path, columns=3)
+        bad = Bad(config.skip_bad)
+        rows = read_rows(path, columns=3, bad=bad)
         found = ((f"{title} {body}", label, f"{path}, row {i}, column 1") for i, (label, title, body) in rows)
-        return _texts(found, LABELS[AgNewsConfig])
+        return _texts(found, LABELS[AgNewsConfig], bad)
 
     return read(paths[0]), read(paths[1])
 
@@ -249,19 +259,21 @@ def _imdb(config: ImdbConfig) -> tuple[Arrays, Arrays]:
         paths = [path for folder in folders for path in sorted(folder.glob("*.txt"))]
         if not paths:
             raise InputError(f"{folders[0]} and {folders[1]} have no .txt files")
-        found = ((_read_text(path).replace("<br />", " "), path.parent.name, str(path)) for path in paths)
-        return _texts(found, LABELS[ImdbConfig])
+        bad = Bad(config.skip_bad)
+        found = ((text, path.parent.name, str(path)) for path, text in _read_texts(paths, bad))
+        return _texts(found, LABELS[ImdbConfig], bad)
 
     return read(folders[:2]), read(folders[2:])
 
 
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: byte 0x{error.object[error.start]:02x} is no UTF-8 text") from error
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from error
+def _read_texts(paths: Iterable[Path], bad: Bad) -> Iterator[tuple[Path, str]]:
+    for path in paths:
+        try:
+            yield path, read_bytes(path).decode().replace("<br />", " ")
+        except UnicodeDecodeError as error:
+            bad.add(InputError(f"{path}: byte 0x{error.object[error.start]:02x} is no UTF-8 text"))
+        except InputError as error:
+            bad.add(error)
 
 
 def _sst2(config: Sst2Config) -> tuple[Arrays, Arrays]:
@@ -270,7 +282,9 @@ def _sst2(config: Sst2Config) -> tuple[Arrays, Arrays]:
     root = Path(config.root)
     paths = locate_unpacked(root, SST2_ARCHIVE, names, download=config.download, verify=config.verify)
     known = LABELS[Sst2Config]
-    train, test = (_columns(path, "sentence", "label", "\t", quotes=False, known=known) for path in paths)
+    train, test = (
+        _columns(path, "sentence", "label", "\t", quotes=False, known=known, bad=Bad(config.skip_bad)) for path in paths
+    )
     return train, test
 
 
@@ -284,15 +298,15 @@ def _csv(config: CsvConfig) -> tuple[Arrays, Arrays]:
             raise InputError(
                 f"data.{key} = {name!r}: there is no file {path}: name one in data.root, or an absolute path"
             )
-        return _columns(path, config.text, config.label, delimiter, quotes=config.quotes)
+        return _columns(path, config.text, config.label, delimiter, quotes=config.quotes, bad=Bad(config.skip_bad))
 
     everything = read("path")
     return (everything, read("test_path")) if config.test_path else everything.split(config.test_fraction)
 
 
 def _columns(
-    path: Path, text: str, label: str, delimiter: str, *, quotes: bool, known: Mapping[str, str] | None = None
+    path: Path, text: str, label: str, delimiter: str, *, quotes: bool, known: Mapping[str, str] | None = None, bad: Bad
 ) -> Arrays:
-    table = read_table(path, delimiter, quotes=quotes)
+    table = read_table(path, delimiter, quotes=quotes, bad=bad)
     rows = zip(table.column(text), table.column(label), strict=True)
-    return _texts(((text, found, table.where(i, label)) for i, (text, found) in enumerate(rows)), known)
+    return _texts(((text, found, table.where(i, label)) for i, (text, found) in enumerate(rows)), known, bad)

@@ -117,10 +117,14 @@ def _finished(tokenizer) -> tuple[str, int]:
     if ids[PAD] != 0 or None in ids.values():
         raise ValueError(f"its pieces are {ids}, but all of these are wanted and {PAD} as 0")
     tokenizer.add_special_tokens([*ids])  # as text they are not cut up
+    vocabulary = tokenizer.get_vocab()
+    count = max(vocabulary.values()) + 1  # there may be gaps, as where a line of vocab.txt is there twice
+    if count > 2 * len(vocabulary):  # a number too large would fill the memory
+        raise ValueError(f"it has {len(vocabulary)} pieces, but one of them is number {count - 1}")
     tokenizer.post_processor = library.processors.BertProcessing((END, ids[END]), (BEGIN, ids[BEGIN]))
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    return tokenizer.to_str(), tokenizer.get_vocab_size()
+    return tokenizer.to_str(), count
 
 
 def _tokenizers():
