@@ -25,6 +25,7 @@ from {{cookiecutter.package_name}}.run import is_file, read_config, read_record,
 FRAMEWORKS = list(trainers.frameworks())
 TASK = os.environ.get("TEST_TASK") or tasks.names()[0]
 
+pytest.register_assert_rewrite("exporting")
 if len(FRAMEWORKS) > 1:
     pytest.register_assert_rewrite("parity")
 

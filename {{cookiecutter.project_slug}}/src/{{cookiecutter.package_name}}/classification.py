@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from .data.sources import Batch, Spec
+from .task import Field, listed
 
 
 def describe(names: Sequence[str], outputs: Batch, spec: Spec) -> list[dict[str, Any]]:
@@ -17,6 +18,12 @@ def describe(names: Sequence[str], outputs: Batch, spec: Spec) -> list[dict[str,
         {"input": name, "label": spec["classes"][k], "probability": float(row[k])}
         for name, row, k in zip(names, probabilities, best, strict=True)
     ]
+
+
+def logits(spec: Spec) -> Field:
+    """What models of classes give."""
+    classes = spec["classes"]
+    return Field("float32", (len(classes),), f"their softmax is the probability of {listed(classes, 'spec.json')}")
 
 
 def charts(arrays: Mapping[str, np.ndarray], spec: Spec) -> dict[str, np.ndarray | str]:

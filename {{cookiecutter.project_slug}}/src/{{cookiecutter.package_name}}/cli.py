@@ -1,7 +1,7 @@
 """The commands. Imports no framework: that takes seconds, and a mistake should be told at once.
 
 train [TASK[/PRESET]] [options]    evaluate RUN [options]    predict RUN INPUT... [options]
-doctor [TASK[/PRESET]] [options]
+export RUN --format FORMAT [options]        doctor [TASK[/PRESET]] [options]
 """
 
 import csv
@@ -36,6 +36,7 @@ FOLDER_FILE = (
 
 # Of a path that a person gave and that nobody could use: too long, in a folder that may not be looked into, or a loop.
 UNUSABLE = (errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ELOOP)
+DEFAULTS = {"checkpoint": "best", "output": "", "format": ""}  # of options of commands that take a run
 
 MOST_LINES = 25  # of a table whose rest stands elsewhere
 
@@ -50,6 +51,7 @@ def main(command: str = "") -> int:
         "train": train,
         "evaluate": evaluate,
         "predict": predict,
+        "export": export,
         "doctor": doctor,
     }
     if not words or words[0] in ("-h", "--help"):
@@ -62,6 +64,10 @@ def main(command: str = "") -> int:
             print(textwrap.dedent("    " + commands[words[0]].__doc__).rstrip())
             if words[0] == "predict" and not words[1].startswith("-"):
                 print("\n".join(options_help(_task_of(words[1]).options)))
+            if words[0] == "export":
+                from .export import formats
+
+                print(f"formats: {', '.join(formats())}")
             return 0
         return commands[words[0]](words[1:])
     except Error as error:
@@ -216,6 +222,21 @@ def predict(words: list[str]) -> int:
     return 0
 
 
+def export(words: list[str]) -> int:
+    """export RUN --format FORMAT [--checkpoint best|last|STEP] [--output FOLDER]
+
+    The run's model as a file for elsewhere, with a card that says what it is; in the run's folder, or in FOLDER.
+    """
+    folder, inputs, config, taken = _open(words, export.__doc__)
+    if inputs:
+        raise InputError(f"export takes no input {inputs[0]!r}: {_usage(export.__doc__)}")
+    from . import export as room
+
+    for path in sorted(room.export(folder, config, **taken).iterdir()):
+        print(path)
+    return 0
+
+
 def doctor(words: list[str]) -> int:
     """doctor [TASK[/PRESET]] [--accelerator NAME] [--memory GIB] [--KEY VALUE ...]
 
@@ -319,12 +340,12 @@ def _open(words: list[str], doc: str) -> tuple[Path, list[str], Config, dict[str
     own = [item.name for item in dataclasses.fields(_task_of(words[0]).options)] if "INPUT" in usage else []
     first = next((i for i, word in enumerate(words) if word.startswith("--")), len(words))
     folder, inputs, options = Path(words[0]), words[1:first], words[first:]
-    taken = {"checkpoint": "best", "output": ""}
+    taken = {key: value for key, value in DEFAULTS.items() if f"--{key}" in usage}
     rest = []
     while options:
         word = options.pop(0)
         key, equals, value = word.removeprefix("--").partition("=")
-        if key in own or (key in taken and f"--{key}" in usage):
+        if key in own or key in taken:
             taken[key] = value if equals else options.pop(0) if options else ""
             if not taken[key]:
                 raise InputError(f"--{key} needs a value: {usage}")

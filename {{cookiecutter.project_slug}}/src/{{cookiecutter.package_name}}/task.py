@@ -42,6 +42,8 @@ class Task:
         overfit: the steps in which `--debug overfit` brings the loss of one batch below a bound.
         check: raises InputError for a config that the task cannot train with, and its keys' types do not tell.
         options: what `predict` takes beside inputs, as a dataclass of `option`s; `describe` and `generate` get them.
+        signature: spec -> what a forward pass takes and gives, so that it can be exported; None where inference takes
+            more than one.
         embeddings: spec -> for each table of vectors to show in TensorBoard's projector, by the parameter's path, a
             header and the labels of its first rows.
     """
@@ -61,6 +63,7 @@ class Task:
     charts: Callable[[Mapping[str, np.ndarray], Spec], dict[str, np.ndarray | str]] = lambda arrays, spec: {}
     check: Callable[[Config], None] = lambda config: None
     options: type = NoOptions
+    signature: Callable[[Spec], "Signature"] | None = None
     embeddings: Callable[[Spec], dict[str, tuple[list[str], list[list[str]]]]] = lambda spec: {}
 
 
@@ -69,6 +72,21 @@ class Inputs(NamedTuple):
 
     source: Source
     names: Sequence[str]
+
+
+class Field(NamedTuple):
+    """An array of a batch. shape: of one example; about: what its numbers mean, with their units, in Markdown."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    about: str
+
+
+class Signature(NamedTuple):
+    """The arrays that a task's `predict_step` takes of `inputs`, and those that it gives, by name."""
+
+    inputs: Mapping[str, Field]
+    outputs: Mapping[str, Field]
 
 
 class Overfit(NamedTuple):
@@ -102,6 +120,12 @@ def find(name: str) -> Task:
     if name not in names():
         raise InputError(f"no task {name!r}: {closest(name, names())}")
     return importlib.import_module(f".tasks.{name}", __package__).task
+
+
+def listed(names: Sequence[str], file: str, most: int = 20) -> str:
+    """Numbered, for a field's `about`: of many names the first ones, and the file that has all."""
+    shown = ", ".join(f"{i}: {name}" for i, name in enumerate(names[:most]))
+    return shown + (f" and so on, {len(names)} in `{file}`" if len(names) > most else "")
 
 
 def twin(task: Task, framework: str):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, deserialize
+from safetensors.numpy import save_file
 
 from .errors import InputError
 
@@ -36,6 +37,11 @@ def read(path: Path) -> Weights:
     except SafetensorError as error:
         raise InputError(f"{path} is not a safetensors file, or not a whole one: {error}") from error
     return {name: _array(path, name, **entry) for name, entry in entries.items() if not is_count(name)}
+
+
+def write(path: Path, weights: Weights) -> None:
+    """As a safetensors file."""
+    save_file(weights, path)
 
 
 def is_count(name: str) -> bool:

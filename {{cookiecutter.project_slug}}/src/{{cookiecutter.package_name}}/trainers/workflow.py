@@ -9,6 +9,7 @@ Engine(config, task, spec)                          raises InputError where the 
 .predict(checkpoint, source)                        the outputs for every example
 .generate(checkpoint, batch, **options)             pieces of output, as they come, of a task that has `stream`
 .weights(checkpoint)                                by name, as in files
+.export(format, batch, path)                        what it begins with, as a file; batch: arrays of the right shapes
 .peak_memory()                                      bytes on the device, 0 where it does not tell
 .first_not_finite(checkpoint, batches, data, plan, end)     (step, what) on the way from a checkpoint to step `end`
 
@@ -164,7 +165,7 @@ class Predictor:
 
     def __init__(self, folder: Path, config: Config, checkpoint: str = "best"):
         self.config, self.spec, self.task = _on_one_device(config), read_spec(folder), tasks.find(config.task)
-        self._checkpoint = _checkpoint(folder, config, checkpoint)
+        self.checkpoint = _checkpoint(folder, config, checkpoint)
 
     @functools.cached_property
     def _engine(self):
@@ -172,7 +173,11 @@ class Predictor:
 
     def outputs(self, inputs: Any) -> Batch:
         """What the model gives for each input, as arrays. inputs: paths, texts or arrays, as the task takes them."""
-        return self._engine.predict(self._checkpoint, self.task.inputs(inputs, self.spec).source)
+        return self._engine.predict(self.checkpoint, self.task.inputs(inputs, self.spec).source)
+
+    def weights(self) -> Weights:
+        """By name, as in files."""
+        return self._engine.weights(self.checkpoint)
 
     def predict(self, inputs: Any, **options: Any) -> list[dict[str, Any]]:
         """Rows of readable values for each input. options: those of the task, `task.options`."""
@@ -181,14 +186,28 @@ class Predictor:
             return [{"input": prompt, "output": "".join(self.stream(prompt, **options))} for prompt in given]
         settings = dataclasses.asdict(read_options(self.task.options, options))
         source, names = self.task.inputs(inputs, self.spec)
-        return self.task.describe(names, self._engine.predict(self._checkpoint, source), self.spec, **settings)
+        return self.task.describe(names, self._engine.predict(self.checkpoint, source), self.spec, **settings)
 
     def stream(self, prompt: str, **options: Any) -> Iterator[str]:
         """What the model makes of one prompt, piece by piece; for tasks that have `stream`."""
         settings = dataclasses.asdict(read_options(self.task.options, {**options, "prompt": prompt}))
         source, _ = self.task.inputs([settings.pop("prompt")], self.spec)
-        pieces = self._engine.generate(self._checkpoint, source[np.arange(1)], **settings)
+        pieces = self._engine.generate(self.checkpoint, source[np.arange(1)], **settings)
         return self.task.stream(pieces, self.spec)
+
+
+def write_model(config: Config, spec: Spec, weights: Weights, format: str, batch: Batch, path: Path) -> None:
+    """A model with these weights as a file, by the config's framework: on the CPU, in float32.
+
+    Args:
+        weights: of any framework.
+        format: one of the framework's `FORMATS`.
+        batch: some inputs; the file takes any number of them.
+    """
+    accelerator = dataclasses.replace(config.accelerator, platform="cpu", precision="float32")
+    engine = _engine(_on_one_device(dataclasses.replace(config, accelerator=accelerator, init="", init_skip="")), spec)
+    engine.start_from(weights)
+    engine.export(format, batch, path)
 
 
 def rehearse(saved: Mapping[str, Any]) -> dict[str, int]:

@@ -36,7 +36,7 @@ class DeepFM(nnx.Module):
         sizes = np.array(self.sizes, np.int32)
         rows = fields % sizes + (np.cumsum(sizes, dtype=np.int32) - sizes)
         vectors = self.embedding(rows)  # [batch, fields, width]
-        x = vectors.reshape(len(vectors), -1)
+        x = vectors.reshape(vectors.shape[0], -1)
         for layer in self.hidden:
             x = self.dropout(nnx.relu(layer(x)), rngs=rngs)
         return self.linear(rows).sum((1, 2)) + interactions(vectors) + self.output(x)[:, 0]

@@ -10,7 +10,7 @@ import numpy as np
 from ...data.sources import Arrays, Batch, Spec
 from ...errors import InputError
 from ...models.deepfm import DeepFMConfig
-from ...task import Inputs, Overfit, Task
+from ...task import Field, Inputs, Overfit, Signature, Task, listed
 from .cells import make_cells
 from .charts import charts, examples, probabilities
 from .data import CriteoConfig, CsvConfig, GeneratedConfig, encode, load, read_fields
@@ -50,6 +50,15 @@ def _rows(given: Sequence[Mapping[str, Any]], spec: Spec) -> Inputs:
     return Inputs(Arrays(fields=encode(cells, spec)), [str(i) for i in range(len(given))])
 
 
+def signature(spec: Spec) -> Signature:
+    columns = [*spec["integers"], *spec["categories"]]
+    about = "codes of integers, hashes of categories, >= 0, as `cells.py` of the task makes them: "
+    return Signature(
+        {"fields": Field("int32", (len(columns),), about + listed(columns, "spec.json"))},
+        {"logit": Field("float32", (), "of a click, whose probability is 1 / (1 + exp(-logit))")},
+    )
+
+
 def describe(names: Sequence[str], outputs: Batch, spec: Spec) -> list[dict[str, Any]]:
     """logit: float [n] -> the probability of a click in each row."""
     found = probabilities(outputs["logit"])
@@ -68,5 +77,6 @@ task = Task(
     describe=describe,
     examples=examples,
     charts=charts,
+    signature=signature,
     overfit=Overfit(steps=200, loss=0.05),
 )

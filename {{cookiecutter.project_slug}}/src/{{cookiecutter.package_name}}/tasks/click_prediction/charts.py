@@ -46,7 +46,8 @@ def reliability_diagram(groups: list[Group]) -> np.ndarray:
     Dots on the diagonal are right; the bars are two standard errors of the share.
     """
     size, left, top, bottom = 480, 56, 16, 40
-    largest = max(max(group.predicted, group.observed) for group in groups)
+    groups = [group for group in groups if np.isfinite(group.predicted)]  # others have no place
+    largest = max((max(group.predicted, group.observed) for group in groups), default=1.0)
     most = min(part / 10**i for i in range(4) for part in (1.0, 0.5, 0.2) if part / 10**i >= largest)
     picture = Image.new("RGB", (left + size + 16, top + size + bottom), "white")
     draw = ImageDraw.Draw(picture)

@@ -64,7 +64,8 @@ class Scores(Metric):
 
     def update(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
         logits = logits.float()
-        bins = ((logits + EXTENT) * (BINS / (2 * EXTENT))).clamp(0, BINS - 1).long()
+        # What is no number counts as 0: the loss tells of it.
+        bins = ((logits + EXTENT) * (BINS / (2 * EXTENT))).nan_to_num().clamp(0, BINS - 1).long()
         self.counts.index_put_((labels.long(), bins), torch.ones_like(bins), accumulate=True)
         self.predicted.index_add_(0, bins, logits.sigmoid())
 

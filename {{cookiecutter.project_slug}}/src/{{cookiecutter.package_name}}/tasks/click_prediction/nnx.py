@@ -67,7 +67,8 @@ class Scores(metrics.Metric):
     @classmethod
     def from_model_output(cls, logits: jax.Array, labels: jax.Array, mask: jax.Array, **_):
         logits, none = logits.astype(jnp.float32), cls.empty()
-        bins = ((logits + EXTENT) * (BINS / (2 * EXTENT))).clip(0, BINS - 1).astype(jnp.int32)
+        # What is no number counts as 0: the loss tells of it.
+        bins = jnp.nan_to_num((logits + EXTENT) * (BINS / (2 * EXTENT))).clip(0, BINS - 1).astype(jnp.int32)
         counts = none.counts.at[labels, bins].add(mask)
         return cls(counts, none.predicted.at[bins].add(jnp.where(mask, nnx.sigmoid(logits), 0.0)))
 

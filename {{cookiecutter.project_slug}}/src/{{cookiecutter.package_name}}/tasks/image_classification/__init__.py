@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...classification import charts, describe
+from ...classification import charts, describe, logits
 from ...config import Config
 from ...data.images import Decoded, Files
 from ...data.sources import Arrays, Spec
@@ -14,7 +14,7 @@ from ...errors import InputError
 from ...models.convnet import ConvNetConfig
 from ...models.mlp import MLPConfig
 from ...models.resnet import ResNetConfig, SmallResNetConfig
-from ...task import Inputs, Overfit, Task
+from ...task import Field, Inputs, Overfit, Signature, Task
 from .data import Cifar10Config, DigitsConfig, FashionMnistConfig, FolderConfig, MnistConfig, load, read_image
 from .pictures import examples
 
@@ -44,6 +44,14 @@ def inputs(given: Sequence[str | Path] | str | Path | np.ndarray, spec: Spec) ->
         raise InputError("no inputs: the array is empty")
     images = given.reshape(-1, *shape)
     return Inputs(Arrays(image=images), [str(i) for i in range(len(images))])
+
+
+def signature(spec: Spec) -> Signature:
+    channels = "grey" if spec["shape"][-1] == 1 else "red, green, blue"
+    about = f"0 to 255 of each pixel: height, width, channel ({channels})"
+    if "resize" in spec:
+        about += f"; the middle of a picture whose shorter side was made {spec['resize']} pixels"
+    return Signature({"image": Field("uint8", tuple(spec["shape"]), about)}, {"logits": logits(spec)})
 
 
 def check(config: Config) -> None:
@@ -81,5 +89,6 @@ task = Task(
     examples=examples,
     charts=charts,
     check=check,
+    signature=signature,
     overfit=Overfit(steps=200, loss=0.1),
 )

@@ -10,7 +10,7 @@ from ...config import Config, NonNegativeFloat, NonNegativeInt, PositiveInt, opt
 from ...data.sources import Arrays, Batch, Spec
 from ...errors import InputError
 from ...models.gpt import VARIANTS
-from ...task import Inputs, Overfit, Task
+from ...task import Field, Inputs, Overfit, Signature, Task
 from . import tokens
 from .data import PydocConfig, TextConfig, TinyShakespeareConfig, load
 
@@ -40,6 +40,17 @@ def inputs(given: Sequence[str] | str, spec: Spec) -> Inputs:
             raise InputError(f"the prompt has {len(found)} tokens, but the model's context is {context}: shorten it")
         row[: len(found)] = found
     return Inputs(Arrays(tokens=rows), texts)
+
+
+def signature(spec: Spec) -> Signature:
+    shape, file = (spec["context"],), next(kind.FILE for kind in tokens.KINDS.values() if kind.FILE in spec)
+    return Signature(
+        {"tokens": Field("int32", shape, f"of a text's beginning, by `{file}`, then -1")},
+        {
+            "token": Field("int32", shape, "the likeliest one after each"),
+            "probability": Field("float32", shape, "of that, 0 to 1"),
+        },
+    )
 
 
 def stream(pieces: Iterator[Batch], spec: Spec) -> Iterator[str]:
@@ -102,6 +113,7 @@ task = Task(
     inputs=inputs,
     stream=stream,
     examples=examples,
+    signature=signature,
     embeddings=embeddings,
     check=check,
     options=GenerateOptions,

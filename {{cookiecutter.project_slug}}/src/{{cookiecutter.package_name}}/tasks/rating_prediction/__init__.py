@@ -11,7 +11,7 @@ from ...config import Config, PositiveInt, option
 from ...data.sources import Arrays, Batch, Spec
 from ...errors import InputError
 from ...models.matrix_factorization import MatrixFactorizationConfig
-from ...task import Inputs, Overfit, Task
+from ...task import Field, Inputs, Overfit, Signature, Task
 from .data import CsvConfig, GeneratedConfig, MovieLensConfig, load
 
 MOST_EMBEDDINGS = 10_000  # items in the projector, which is slow with more
@@ -41,6 +41,14 @@ def inputs(given: Sequence[str | int] | str | int, spec: Spec) -> Inputs:
             "fitted/users.json in the run's folder lists them"
         )
     return Inputs(Arrays(user=np.array([index[name] for name in names], np.int32)), names)
+
+
+def signature(spec: Spec) -> Signature:
+    rating = f"of each item of `items.json`, in the data's unit, {spec['lowest']:g} to {spec['highest']:g}, not clipped"
+    return Signature(
+        {"user": Field("int32", (), f"the user's place in `users.json`, 0 to {spec['users'] - 1}")},
+        {"rating": Field("float32", (spec["items"],), rating)},
+    )
 
 
 def describe(names: Sequence[str], outputs: Batch, spec: Spec, top: int) -> list[dict[str, Any]]:
@@ -105,6 +113,7 @@ task = Task(
     examples=examples,
     check=check,
     options=Options,
+    signature=signature,
     embeddings=embeddings,
     overfit=Overfit(steps=200, loss=0.01),
 )

@@ -11,12 +11,13 @@ from ...data.sources import Arrays, Batch, Spec
 from ...data.tables import Table
 from ...errors import InputError
 from ...models.tabular import TabularConfig
-from ...task import Inputs, Overfit, Task
+from ...task import Field, Inputs, Overfit, Signature, Task, listed
 from .charts import examples, in_unit
 from .columns import Columns
 from .data import CsvConfig, DiabetesConfig, load, read
 
 Row = Mapping[str, Any]
+FILE = "columns.json"  # in a run's `fitted/`
 
 
 def inputs(given: Sequence[str | Path] | str | Path | Sequence[Row] | Row, spec: Spec) -> Inputs:
@@ -34,7 +35,7 @@ def inputs(given: Sequence[str | Path] | str | Path | Sequence[Row] | Row, spec:
         tables = [read(Path(path), spec["delimiter"]) for path in given]
     else:
         raise InputError(f"{'inputs of other types' if given else 'no inputs'}: {wanted}")
-    columns = Columns.from_text(spec["columns.json"])
+    columns = Columns.from_text(spec[FILE])
     found = [columns.inputs(table) for table in tables]
     arrays = {name: np.concatenate([batch[name] for batch in found]) for name in found[0]}
     return Inputs(Arrays(**arrays), [f"{table.path}, row {line}" for table in tables for line in table.lines])
@@ -54,6 +55,24 @@ def describe(names: Sequence[str], outputs: Batch, spec: Spec) -> list[dict[str,
     """standardised: float [n] -> the prediction in the data's unit."""
     predictions = in_unit(outputs["standardised"], spec)
     return [{"input": name, "prediction": float(value)} for name, value in zip(names, predictions, strict=True)]
+
+
+def signature(spec: Spec) -> Signature:
+    columns = Columns.from_text(spec[FILE])
+    names = [f"({column.name} - {column.mean:.6g}) / {column.scale:.6g}" for column in columns.numeric]
+    names += [f"1 where {column.name} is missing, else 0" for column in columns.numeric if column.gaps]
+    known = [f"{column.name} of {len(column.known)}" for column in columns.categorical]
+    found = {
+        "numeric": Field("float32", (len(names),), f"0 where a value is missing: {listed(names, FILE)}"),
+        "categorical": Field(
+            "int32", (len(known),), f"1 for the first name in `{FILE}`, 0 for what is not known: {listed(known, FILE)}"
+        ),
+    }
+    about = f"{spec['target']} = {spec['mean']!r} + {spec['scale']!r} * this, in the unit of the data"
+    return Signature(
+        {name: field for name, field in found.items() if field.shape != (0,)},
+        {"standardised": Field("float32", (), about)},
+    )
 
 
 def check(config: Config) -> None:
@@ -76,5 +95,6 @@ task = Task(
     describe=describe,
     examples=examples,
     check=check,
+    signature=signature,
     overfit=Overfit(steps=200, loss=0.01),
 )

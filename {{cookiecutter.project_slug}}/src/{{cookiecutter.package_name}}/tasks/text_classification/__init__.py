@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from ...classification import charts, describe
+from ...classification import charts, describe, logits
 from ...config import Config
 from ...data.sources import Arrays, Batch, Spec
 from ...errors import InputError
 from ...models.bert import VARIANTS, BertConfig, check_length
 from ...models.fasttext import FastTextConfig
-from ...task import Inputs, Overfit, Task
+from ...task import Field, Inputs, Overfit, Signature, Task
 from .data import AgNewsConfig, CsvConfig, ImdbConfig, NamesConfig, Sst2Config, load, read_beginning
 from .tokens import encode, has_word_pieces
 
@@ -24,6 +24,14 @@ def inputs(given: Iterable[str] | str, spec: Spec) -> Inputs:
         raise InputError("inputs: a text is no UTF-8")
     names = [" ".join(text.split()) for text in texts]  # a line each
     return Inputs(Arrays(tokens=encode(texts, spec, spec["length"])), names)
+
+
+def signature(spec: Spec) -> Signature:
+    if "ngrams" in spec:
+        about = "the text's n-grams, 1 + CRC-32 modulo buckets - 1 each, as `ngrams` in `spec.json` has them, then 0"
+    else:
+        about = "the text's pieces by `tokenizer.json`, from [CLS] to [SEP], then 0"
+    return Signature({"tokens": Field("int32", (spec["length"],), about)}, {"logits": logits(spec)})
 
 
 def check(config: Config) -> None:
@@ -79,5 +87,6 @@ task = Task(
     examples=examples,
     charts=charts,
     check=check,
+    signature=signature,
     overfit=Overfit(steps=200, loss=0.1),
 )

@@ -24,6 +24,7 @@ from ..session import Session
 from . import devices, mesh, weights
 from .callbacks import Interrupted, SessionCallback, is_finite, numpy, peak_memory
 from .data import DataModule, tensors
+from .export import write
 from .logger import SessionLogger
 from .module import Module
 from .processes import environment, quiet, together
@@ -198,6 +199,11 @@ class Engine:
     def weights(self, checkpoint: Path) -> Weights:
         """A checkpoint's weights by name, as in files."""
         return weights.get(self.module(checkpoint=checkpoint).evaluated)
+
+    def export(self, format: str, batch: Batch, path: Path) -> None:
+        """What it begins with, as a file of one of this framework's formats."""
+        module = self.module()
+        write(format, module.net, module.twin.predict_step, tensors(batch), path)
 
     def peak_memory(self) -> int:
         return peak_memory(self.device)

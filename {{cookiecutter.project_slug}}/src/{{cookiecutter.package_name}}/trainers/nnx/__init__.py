@@ -16,6 +16,24 @@ BAD_VERSIONS = (
     ("flax", "==0.12.9", "jax", "==0.11.2", "fails at import"),
 )
 
+FORMATS = {
+    # format: (file, packages that writing takes beside, how it is loaded); see `export.Format`
+    "stablehlo": (
+        "model.stablehlo",
+        ("flatbuffers",),
+        """
+from pathlib import Path
+
+import numpy as np
+from jax import export  # which needs flatbuffers, too
+
+model = export.deserialize(bytearray(Path("FILE").read_bytes()))
+batch = BATCH
+outputs = model.call(batch)
+""",
+    ),
+}
+
 
 @dataclass(frozen=True)
 class Section:

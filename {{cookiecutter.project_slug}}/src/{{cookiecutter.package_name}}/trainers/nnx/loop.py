@@ -20,6 +20,7 @@ from ...weights import Weights, init_words, overlay
 from ..schedule import Plan, learning_rate, schedule_steps
 from ..session import Session
 from . import checkpoint, weights
+from .export import write
 from .mesh import Devices
 from .remat import recompute
 from .step import is_finite, make_eval_step, make_predict_step, make_train_step
@@ -160,6 +161,13 @@ class Engine:
     def weights(self, checkpoint: Path) -> Weights:
         """A checkpoint's weights by name, as in files."""
         return weights.get(nnx.merge(self.graphdef, *self.restore(checkpoint).evaluated))
+
+    def export(self, format: str, batch: Batch, path: Path) -> None:
+        """What it begins with, as a file of one of this framework's formats."""
+        self._configure()
+        model = self._model()
+        weights.put(self.initial, model, self.config.init)
+        write(format, model, self.twin.predict_step, batch, path)
 
     def train_step(self, augment: Callable | None = None):
         shardings = (self.shardings, self.devices.whole)
