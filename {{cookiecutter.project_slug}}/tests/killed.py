@@ -1,4 +1,4 @@
-"""`python killed.py MOMENT WHEN COUNT train ...`: a command that dies of SIGKILL the COUNT-th time that it comes to MOMENT.
+"""`python killed.py MOMENT WHEN COUNT train ...`: dies of SIGKILL the COUNT-th time that it comes to MOMENT.
 
 WHEN: before or after what happens there.
 """
@@ -17,7 +17,7 @@ MOMENTS = {
     "validation": (session.Session, "measured"),
     "save": (processes.Alone, "wait"),  # around the writing of a checkpoint
     "rename": (os, "replace"),
-    "cut": (run.tensorboard, "cut"),
+    "cut": (run.tensorboard, "cut"),  # once, where it goes on
     "remove": (run, "_remove"),
 }
 

@@ -21,6 +21,7 @@ import json
 import math
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -35,7 +36,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from . import tensorboard
-from .config import Config, flatten, to_dict
+from .config import Config, flatten, read_yaml, to_dict
 from .errors import Error, InputError, RunError
 from .processes import ALONE, Processes, led
 
@@ -106,6 +107,7 @@ class Run:
         self.resume_from = source  # the checkpoint to go on from
         self._pending = record  # what validations have changed since the last checkpoint
         self.writer: tensorboard.Writer | None = None
+        self.started = False
 
     @classmethod
     def choose(cls, config: Config, processes: Processes = ALONE) -> "Run":
@@ -214,6 +216,7 @@ class Run:
             return str(self.folder)
 
         self.folder = Path(led(self.processes, start))
+        self.started = True
         self._pending = dataclasses.replace(self._pending, examples=examples)
 
     def _start(self, spec: Mapping[str, Any], examples: int, packages: Iterable[str], devices: str) -> None:
@@ -373,11 +376,11 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.yaml"
     if not path.is_file():
         raise InputError(f"{folder} is no run: it holds no config.yaml")
-    with _reading(path):
-        found = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
-        if lacking := {"task", "framework"} - found.keys():
-            raise ValueError(f"it lacks {' and '.join(sorted(lacking))}")
-        return found
+    found = read_yaml(path)
+    for key in ("task", "framework"):
+        if not isinstance(found.get(key), str):
+            raise InputError(f"{path} is damaged: it has no {key}")
+    return found
 
 
 def read_record(folder: Path) -> Record:
@@ -386,7 +389,16 @@ def read_record(folder: Path) -> Record:
     if not path.exists():
         return Record()
     with _reading(path):
-        return Record(**json.loads(path.read_text(encoding="utf-8")))
+        return _record(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _record(values: Mapping[str, Any]) -> Record:
+    """Raises ValueError or TypeError where these are not the values of one."""
+    record = Record(**values)
+    for name in filter(None, (record.last, record.best)):
+        if not re.fullmatch(r"\d{8,}(\.\w+)?", name):
+            raise ValueError(f"{name!r} is no name of a checkpoint")
+    return record
 
 
 def sound_record(folder: Path) -> Record:
@@ -432,7 +444,7 @@ def _sealed(path: Path) -> dict[str, Any]:
     """What stands beside a checkpoint."""
     with _reading(path):
         found = json.loads(path.read_text(encoding="utf-8"))
-        return {"sha256": str(found["sha256"]), "record": dataclasses.asdict(Record(**found["record"]))}
+        return {"sha256": str(found["sha256"]), "record": dataclasses.asdict(_record(found["record"]))}
 
 
 def _seal(checkpoint: Path, record: Mapping[str, Any]) -> str:
@@ -477,10 +489,14 @@ def read_spec(folder: Path) -> dict[str, Any]:
     for path in sorted((folder / "fitted").glob("[!.]*")):
         with _reading(path):
             is_array = path.suffix == ".npy"
-            found[path.name] = np.load(path, mmap_mode="r") if is_array else path.read_text(encoding="utf-8")
+            found[path.name] = (
+                np.load(path, mmap_mode="r", allow_pickle=False) if is_array else path.read_text(encoding="utf-8")
+            )
     path = folder / "fitted" / "spec.json"
+    if path.name not in found:
+        raise InputError(f"{path} is gone: what the run has learnt of its data")
     with _reading(path):
-        return {**json.loads(found.pop(path.name)), **found}
+        return {**dict(json.loads(found.pop(path.name))), **found}
 
 
 def _write_spec(fitted: Path, spec: Mapping[str, Any]) -> None:

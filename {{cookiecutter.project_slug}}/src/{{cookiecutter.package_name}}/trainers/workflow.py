@@ -121,9 +121,9 @@ def _resources(run: Run) -> Iterator[None]:
     """A disk that is full or gone and memory that is short are told as one line: the run's earlier state is intact."""
     try:
         yield
-    except BrokenPipeError:  # of what reads the output: not the run's
-        raise
     except OSError as error:
+        if isinstance(error, BrokenPipeError) or not run.started:  # what reads the output, or what was given
+            raise
         what = f"{error.filename2 or error.filename or run.folder}: {error.strerror or error}"  # the second: a target
         raise RunError(f"{what}: {_kept(run)}") from error
     except (MemoryError, RuntimeError) as error:

@@ -1,6 +1,7 @@
 """The trainer of the Lightning twin: the module, the data and the callbacks, put together."""
 
 import dataclasses
+import pickle
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from ... import task as tasks
 from ...config import Config, to_dict
 from ...data.batches import TrainBatches, eval_batches
 from ...data.sources import Batch, Dataset, Source
+from ...errors import InputError
 from ...task import Task
 from ...weights import Weights, init_words, match, overlay
 from ..schedule import Plan
@@ -226,7 +228,12 @@ class Engine:
     @staticmethod
     def _check(checkpoint: Path, module: Module) -> dict[str, torch.Tensor]:
         """The checkpoint's weights. Raises InputError where they are not those of the module."""
-        found = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+        try:
+            found = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+        # UnpicklingError, also of code in a file; RuntimeError of one that is no zip archive or was cut short.
+        except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, OSError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise InputError(f"{checkpoint} is no whole checkpoint of plain data: {reason}") from error
         shapes = ({name: tuple(value.shape) for name, value in both.items()} for both in (found, module.state_dict()))
         match(*shapes, str(checkpoint))
         return found

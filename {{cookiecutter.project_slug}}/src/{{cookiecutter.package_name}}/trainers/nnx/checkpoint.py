@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import orbax.checkpoint as ocp
 
+from ...errors import InputError
 from ...weights import match
 from .train_state import TrainState
 
@@ -29,11 +30,16 @@ def save(path: Path, state: TrainState) -> None:
 
 def restore(path: Path, like: TrainState) -> TrainState:
     """like: a state of the same structure, shapes and placement. Raises InputError where the checkpoint has another."""
-    with ocp.StandardCheckpointer() as checkpointer:
-        found, wanted = _shapes(checkpointer.metadata(path.absolute()).item_metadata.tree), _shapes(like)
-        match(_weights(found), _weights(wanted), str(path))  # the first to be told, if they are not all that differs
-        match(found, wanted, str(path))
-        return checkpointer.restore(path.absolute(), like)
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            found, wanted = _shapes(checkpointer.metadata(path.absolute()).item_metadata.tree), _shapes(like)
+            match(_weights(found), _weights(wanted), str(path))  # the first to be told, if not all that differs
+            match(found, wanted, str(path))
+            return checkpointer.restore(path.absolute(), like)
+    except (InputError, MemoryError, jax.errors.JaxRuntimeError):
+        raise
+    except Exception as error:  # what Orbax raises of a folder that is no whole checkpoint has no class of its own
+        raise InputError(f"{path} is no whole checkpoint: {' '.join(str(error).split())[:300]}") from error
 
 
 def _shapes(tree) -> dict[str, tuple[int, ...]]:
