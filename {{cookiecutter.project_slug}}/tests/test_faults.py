@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from conftest import FRAMEWORKS, SMALL, TASK, final_weights, history, steps, values_of
 from killed import MOMENTS
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -118,6 +119,12 @@ def test_a_second_signal_ends_a_run_at_once(project, framework, monkeypatch):
 # Values that are not finite.
 
 
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("done")
+    return {name: workflow.train(config(name, *steps(2), f"--run_dir={folder}")) for name in FRAMEWORKS}
+
+
 HUGE = ("--optimizer.name=sgd", "--optimizer.learning_rate=1e30")
 
 
@@ -128,6 +135,16 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_is_traced_back(cli, project,
     where = r"first (the (output|gradient|update) of [\w. ]+|loss/\w+.*) in step \d+"
     what = r"(train/loss is (nan|-?inf)|weights are not finite) at step \d+"
     assert re.match(rf"error: {what}, {where}: lower .* --trainer.on_nan skip; ", told), told
+
+
+def test_the_module_that_is_first_not_finite_is_named(cli, project, framework, done):
+    weights = {name: value.astype(np.float32) for name, value in final_weights(done[framework]).items()}
+    name = [name for name in weights if name.endswith(".weight")][-1]
+    weights[name][...] = np.nan
+    safetensors.numpy.save_file(weights, "spoilt.safetensors")
+    outcome = cli(*command(framework, *steps(5), "--trainer.log_every=5", "--init=spoilt.safetensors"))
+    assert outcome.code == 1
+    assert f", first the output of {name.removesuffix('.weight')} in step 1: " in outcome.err.splitlines()[-1]
 
 
 def test_the_state_before_is_kept(cli, project, framework):
@@ -245,12 +262,6 @@ def test_a_long_run_takes_no_more_of_anything(project, framework, monkeypatch):
 
 
 # Run folders that were damaged.
-
-
-@pytest.fixture(scope="module")
-def done(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("done")
-    return {name: workflow.train(config(name, *steps(2), f"--run_dir={folder}")) for name in FRAMEWORKS}
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "record.json", "fitted/spec.json"])
