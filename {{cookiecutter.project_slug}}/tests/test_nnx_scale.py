@@ -127,8 +127,8 @@ class Pair:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{free.getsockname()[1]}"
-        words = [sys.executable, "-m", "{{cookiecutter.package_name}}", "train", task, "--framework=nnx", *small(task), *options]
-        words += ["--accelerator=cpu-ddp", FLOAT64, "--resume=never"]
+        words = [sys.executable, "-m", "{{cookiecutter.package_name}}", "train", task, "--framework=nnx"]
+        words += [*small(task), *options, "--accelerator=cpu-ddp", FLOAT64, "--resume=never"]
         given = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2", "PYTHONPATH": os.pathsep.join(sys.path)}
         self.folder = folder
         self.processes = [

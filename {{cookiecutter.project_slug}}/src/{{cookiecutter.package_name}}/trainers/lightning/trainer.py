@@ -1,10 +1,10 @@
 """The trainer of the Lightning twin: the module, the data and the callbacks, put together."""
 
 import dataclasses
-import pickle
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import lightning as L
@@ -231,7 +231,7 @@ class Engine:
         try:
             found = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
         # UnpicklingError, also of code in a file; RuntimeError of one that is no zip archive or was cut short.
-        except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, OSError) as error:
+        except (UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, OSError) as error:
             reason = " ".join(str(error).split())[:300]
             raise InputError(f"{checkpoint} is no whole checkpoint of plain data: {reason}") from error
         shapes = ({name: tuple(value.shape) for name, value in both.items()} for both in (found, module.state_dict()))
