@@ -74,4 +74,5 @@ def reliability_diagram(groups: list[Group]) -> np.ndarray:
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
     """float [n] -> float [n]."""
-    return np.exp(-np.logaddexp(0, -logits))
+    with np.errstate(invalid="ignore"):  # what is no number stays none
+        return np.exp(-np.logaddexp(0, -logits))
