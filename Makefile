@@ -83,6 +83,6 @@ clean:
 	$(UV)
 	rm -rf $(BUILD)/install
 	$(BAKE) --output-dir $(BUILD)/install $(EVERYTHING) > /dev/null
-	$(UV) --no-sources --requirements $(BUILD)/install/my-project/pyproject.toml --extra cpu --extra export $(TORCH)
+	$(UV) --no-sources --requirements $(BUILD)/install/my-project/pyproject.toml --extra cpu --extra export --extra compare $(TORCH)
 	rm -rf $(BUILD)/install
 	touch $@

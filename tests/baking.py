@@ -26,6 +26,7 @@ DISTRIBUTIONS = {
     "jax": "jax",
     "jsonargparse": "jsonargparse",
     "lightning": "lightning",
+    "matplotlib": "matplotlib",
     "numpy": "numpy",
     "optax": "optax",
     "orbax": "orbax-checkpoint",

@@ -125,10 +125,12 @@ def test_a_project_declares_exactly_what_it_imports(baked, framework):
     imported = {name for text in source for name in imports_of(text)} - sys.stdlib_module_names
     assert imported <= set(DISTRIBUTIONS), "imports of its own package are relative, others are known here"
     about = about_of(project)
-    assert declared(about["project"]["dependencies"]) == {DISTRIBUTIONS[name] for name in imported}
-    for extra, names in about["project"]["optional-dependencies"].items():
+    extras = about["project"]["optional-dependencies"]
+    assert declared(extras["compare"]) == {"matplotlib"}
+    assert declared(about["project"]["dependencies"]) | {"matplotlib"} == {DISTRIBUTIONS[name] for name in imported}
+    for extra, names in extras.items():
         wheels = declared(names) <= declared(about["project"]["dependencies"])
-        assert wheels or extra == "export", "an extra chooses wheels, or brings what libraries write files with"
+        assert wheels or extra in ("export", "compare"), "an extra chooses wheels, or brings what is rarely needed"
 
 
 @pytest.mark.parametrize("framework", EACH_FRAMEWORK)
@@ -237,7 +239,7 @@ def test_a_python_file_outside_src_names_the_package_and_nothing_else():
 
 
 SHARED = (
-    r"(config|cli|export|task|run|tensorboard|__init__)\.py",
+    r"(config|cli|compare|export|report|task|run|tensorboard|__init__)\.py",
     r"data/\w+\.py",
     r"tasks/(\w+/)?(__init__|data)\.py",
     r"trainers/(\w+|\w+/__init__)\.py",

@@ -127,7 +127,7 @@ def final_weights(folder, checkpoint="last"):
 
 def history(folder):
     """Every logged value of a run but those that measure time and memory."""
-    measured = ("train/steps_per_second", "train/examples_per_second", "train/memory_bytes")
+    measured = ("seconds", "train/steps_per_second", "train/examples_per_second", "train/memory_bytes")
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return [{tag: value for tag, value in line.items() if tag not in measured} for line in lines]
 

@@ -2,6 +2,7 @@
 
 train [TASK[/PRESET]] [options]    evaluate RUN [options]    predict RUN INPUT... [options]
 export RUN --format FORMAT [options]        doctor [TASK[/PRESET]] [options]
+compare [TASK[/PRESET]] [options]           compare RUN RUN... [options]
 """
 
 import csv
@@ -12,6 +13,7 @@ import multiprocessing
 import os
 import platform
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -27,7 +29,7 @@ import yaml
 
 from . import task as tasks
 from . import trainers
-from .config import Config, closest, options_help, to_dict
+from .config import Config, closest, options_help, read_options, to_dict
 from .errors import Error, InputError
 
 FOLDER_FILE = (
@@ -53,6 +55,7 @@ def main(command: str = "") -> int:
         "predict": predict,
         "export": export,
         "doctor": doctor,
+        "compare": compare,
     }
     if not words or words[0] in ("-h", "--help"):
         print(__doc__.strip().partition("\n\n")[2])
@@ -68,6 +71,10 @@ def main(command: str = "") -> int:
                 from .export import formats
 
                 print(f"formats: {', '.join(formats())}")
+            if words[0] == "compare":
+                from .compare import Options
+
+                print("\n".join(options_help(Options)))
             return 0
         return commands[words[0]](words[1:])
     except Error as error:
@@ -237,6 +244,89 @@ def export(words: list[str]) -> int:
     return 0
 
 
+def compare(words: list[str]) -> int:
+    """compare [TASK[/PRESET]] [--seeds N] [--same_weights true] [--target VALUE] [--name NAME] [--KEY VALUE ...]
+    compare RUN RUN... [--target VALUE] [--name NAME] [--run_dir DIR]
+
+    Trains a task by every framework, one run after the other, so that none takes time from another, or takes runs that
+    are finished; prints their figures and which is ahead on what, and writes a report with curves into
+    <run_dir>/<task>/<preset>/compare/<name>/report.html. After an interruption the same command goes on. --KEY VALUE as
+    of train.
+    """
+    from . import compare as room
+    from . import report
+
+    first = next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
+    own = [item.name for item in dataclasses.fields(room.Options)]
+    taken, rest = _take(words[first:], own, _usage(compare.__doc__))
+    options, given = read_options(room.Options, taken), words[:first]
+    options.check()
+    command = shlex.join(["python", "-m", str(__package__), "compare", *words])
+    if len(given) > 1 or (given and given[0].split("/")[0] not in tasks.names() and Path(given[0]).is_dir()):
+        refused = [word for word in ("seeds", "same_weights") if word in taken]
+        refused += [word.partition("=")[0].removeprefix("--") for word in rest if word.startswith("--")]
+        if refused := [word for word in refused if word != "run_dir"]:
+            raise InputError(f"--{refused[0]} is for compare TASK, which trains: these runs are finished")
+        runs = room.read([Path(word) for word in given])
+        config = trainers.load_config(runs[0].config["task"], rest)
+        folder = room.place(dataclasses.replace(config, preset=runs[0].config["preset"]), options)
+    else:
+        target = given[0] if given else ""
+        code, folders, folder = _train_each(target, rest, options)
+        if code or not folder:
+            return code
+        runs = room.read(folders)
+    print(report.write(runs, folder, options.wanted(), command))
+    return 0
+
+
+def _train_each(target: str, words: list[str], options: Any) -> tuple[int, list[Path], Path | None]:
+    """Trains a task by every framework with every seed.
+
+    Returns the exit code, the runs' folders, and that of the report: None where a run is not at its end yet.
+    """
+    from . import compare as room
+    from .trainers import workflow
+
+    names = list(trainers.frameworks())
+    if len(names) < 2:
+        raise InputError(f"compare TASK needs two frameworks, and here is {names[0]} only: compare RUN RUN...")
+    given = {word.partition("=")[0] for word in words}
+    if given & {"--framework", "--resume"}:
+        raise InputError("compare TASK trains every framework and goes on by itself: without --framework and --resume")
+    config = trainers.load_config(target, words)
+    if options.same_weights and config.init:
+        raise InputError(f"--same_weights true: with --init {config.init} both begin with the same ones anyway")
+    seeds = range(config.seed, config.seed + options.seeds)
+    configs = [dataclasses.replace(config, framework=name, seed=seed) for seed in seeds for name in names]
+    for one in configs:  # a mistake that can be told now is told before the first of them trains
+        trainers.check(one)
+    settings = room.settings_of(config, options)
+    folder = room.place(config, options, settings)
+    print(f"{folder}: {len(configs)} runs", file=sys.stderr)
+    folders: list[Path] = []
+    for i, seed in enumerate(seeds):
+        extra = ["--seed", f"{seed}", "--name", f"{folder.name}-{seed}"]
+        if options.same_weights:
+            path = folder / f"initial-{seed}.safetensors"
+            extra += ["--init", f"{path}"]
+            if not path.exists():
+                first = dataclasses.replace(config, framework=names[0], seed=seed)
+                with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+                    pool.submit(workflow.write_initial, to_dict(first), path).result()
+        for name in names if i % 2 == 0 else reversed(names):  # what drifts, as a machine's heat, is of both
+            print(f"\nrun {len(folders) + 1} of {len(configs)}: {name}, seed {seed}", file=sys.stderr, flush=True)
+            code, trained = _train_apart([*[target] * bool(target), *words, "--framework", name, *extra])
+            if code != InputError.exit_code:  # else nothing was begun
+                room.begin(folder, settings)
+            if code in (0, 130, 143) and not trained:
+                print(f"{folder} waits for its runs: the same command goes on", file=sys.stderr)
+            if code or not trained:
+                return code, folders, None
+            folders.append(trained)
+    return 0, folders, folder
+
+
 def doctor(words: list[str]) -> int:
     """doctor [TASK[/PRESET]] [--accelerator NAME] [--memory GIB] [--KEY VALUE ...]
 
@@ -340,22 +430,29 @@ def _open(words: list[str], doc: str) -> tuple[Path, list[str], Config, dict[str
     own = [item.name for item in dataclasses.fields(_task_of(words[0]).options)] if "INPUT" in usage else []
     first = next((i for i, word in enumerate(words) if word.startswith("--")), len(words))
     folder, inputs, options = Path(words[0]), words[1:first], words[first:]
-    taken = {key: value for key, value in DEFAULTS.items() if f"--{key}" in usage}
-    rest = []
-    while options:
-        word = options.pop(0)
-        key, equals, value = word.removeprefix("--").partition("=")
-        if key in own or key in taken:
-            taken[key] = value if equals else options.pop(0) if options else ""
-            if not taken[key]:
-                raise InputError(f"--{key} needs a value: {usage}")
-        else:
-            rest.append(word)
+    defaults = {key: value for key, value in DEFAULTS.items() if f"--{key}" in usage}
+    taken, rest = _take(options, [*own, *defaults], usage)
+    taken = defaults | taken
     saved = read_config(folder)
     config = trainers.load_config("", rest, saved=saved)
     if config.framework != saved["framework"]:
         raise InputError(f"--framework {config.framework}: the checkpoints of {folder} are for {saved['framework']}")
     return folder, inputs, config, taken
+
+
+def _take(options: list[str], keys: Sequence[str], usage: str) -> tuple[dict[str, str], list[str]]:
+    """Options -> (the values of those that are named, the others)."""
+    taken, rest, options = {}, [], list(options)
+    while options:
+        word = options.pop(0)
+        key, equals, value = word.removeprefix("--").partition("=")
+        if key in keys:
+            taken[key] = value if equals else options.pop(0) if options else ""
+            if not taken[key]:
+                raise InputError(f"--{key} needs a value: {usage}")
+        else:
+            rest.append(word)
+    return taken, rest
 
 
 def _task_of(folder: str) -> tasks.Task:

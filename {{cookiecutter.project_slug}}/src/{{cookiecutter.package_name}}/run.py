@@ -265,10 +265,10 @@ class Run:
         """The run's name among all runs: task/preset/framework/name."""
         return "/".join(self.folder.parts[-4:])
 
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Scalars, to TensorBoard and to metrics.jsonl."""
+    def log(self, step: int, values: Mapping[str, float], seconds: float) -> None:
+        """Scalars, to TensorBoard and to metrics.jsonl. seconds: wall time of the run so far."""
         self.writer.scalars(step, values)
-        self._metrics.write(json.dumps({"step": step, **values}) + "\n")
+        self._metrics.write(json.dumps({"step": step, "seconds": round(seconds, 3), **values}) + "\n")
         self._metrics.flush()
 
     def validated(self, step: int, metrics: Mapping[str, float], monitor: str, mode: str) -> bool:
@@ -542,11 +542,20 @@ def environment(packages: Iterable[str], devices: str) -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "cpu": f"{os.cpu_count()} x {_cpu()}",
         "versions": versions(packages),
         "devices": devices,
         "git_commit": _git_commit(),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
     }
+
+
+def _cpu() -> str:
+    """The processor's name, as far as the system tells."""
+    file = Path("/proc/cpuinfo")  # of Linux, where platform.processor() tells nothing
+    text = file.read_text(encoding="utf-8") if file.exists() else ""
+    found = re.search(r"^model name\s*: (.+)$", text, re.MULTILINE)
+    return found[1] if found else platform.processor() or platform.machine()
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:

@@ -168,7 +168,7 @@ class Session:
     def _log(self, values: Mapping[str, float]) -> None:
         if not self.run.leads:
             return
-        self.run.log(self.step, values)
+        self.run.log(self.step, values, self.progress.seconds)
         for listener in self.listeners:
             listener(self.step, values)
 

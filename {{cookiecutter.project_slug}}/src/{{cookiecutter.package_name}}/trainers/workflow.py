@@ -8,7 +8,7 @@ Engine(config, task, spec)                          raises InputError where the 
 .evaluate(checkpoint, batches)                      the task's metrics by name, as numbers or arrays
 .predict(checkpoint, source)                        the outputs for every example
 .generate(checkpoint, batch, **options)             pieces of output, as they come, of a task that has `stream`
-.weights(checkpoint)                                by name, as in files
+.weights(checkpoint)                                by name, as in files; the initial ones where it is None
 .export(format, batch, path)                        what it begins with, as a file; batch: arrays of the right shapes
 .peak_memory()                                      bytes on the device, 0 where it does not tell
 .first_not_finite(checkpoint, batches, data, plan, end)     (step, what) on the way from a checkpoint to step `end`
@@ -19,6 +19,7 @@ A checkpoint's weights are, in all but `train`, the averages where the config ha
 import contextlib
 import dataclasses
 import functools
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -36,6 +37,7 @@ from ..processes import in_turn
 from ..run import Finished, Run, check_checkpoint, check_spec, is_file, read_config, read_record, read_spec, versions
 from ..weights import Weights
 from ..weights import read as read_weights
+from ..weights import write as write_weights
 from . import check, frameworks, load_config
 from .progress import peak_host_memory
 from .schedule import Plan
@@ -208,6 +210,20 @@ def write_model(config: Config, spec: Spec, weights: Weights, format: str, batch
     engine = _engine(_on_one_device(dataclasses.replace(config, accelerator=accelerator, init="", init_skip="")), spec)
     engine.start_from(weights)
     engine.export(format, batch, path)
+
+
+def write_initial(saved: Mapping[str, Any], path: Path) -> None:
+    """The weights that a run of a config begins with, as a file.
+
+    saved: the config as plain values, which go from one process to another.
+    """
+    config = load_config(saved=saved)
+    data = tasks.find(config.task).load(config, None)
+    found = _engine(_on_one_device(config), data.spec).weights(None)
+    beside = path.with_name(f".{path.name}")
+    beside.parent.mkdir(parents=True, exist_ok=True)
+    write_weights(beside, found)
+    os.replace(beside, path)
 
 
 def rehearse(saved: Mapping[str, Any]) -> dict[str, int]:

@@ -64,4 +64,4 @@ class SessionLogger(Logger):
         # Lightning adds the epoch to everything; and its step is not the task's.
         values = {tag: value for tag, value in metrics.items() if tag != "epoch"}
         if values:
-            self.session.run.log(self.session.step, values)
+            self.session.run.log(self.session.step, values, self.session.progress.seconds)

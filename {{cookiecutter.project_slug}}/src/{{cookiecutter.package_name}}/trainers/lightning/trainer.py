@@ -198,8 +198,8 @@ class Engine:
                 return
             yield numpy(piece)
 
-    def weights(self, checkpoint: Path) -> Weights:
-        """A checkpoint's weights by name, as in files."""
+    def weights(self, checkpoint: Path | None) -> Weights:
+        """A checkpoint's weights by name, as in files, or the initial ones."""
         return weights.get(self.module(checkpoint=checkpoint).evaluated)
 
     def export(self, format: str, batch: Batch, path: Path) -> None:

@@ -158,9 +158,10 @@ class Engine:
         model.eval()
         yield from map(jax.device_get, self.twin.generate(model, batch, seed=self.config.seed, **options))
 
-    def weights(self, checkpoint: Path) -> Weights:
-        """A checkpoint's weights by name, as in files."""
-        return weights.get(nnx.merge(self.graphdef, *self.restore(checkpoint).evaluated))
+    def weights(self, checkpoint: Path | None) -> Weights:
+        """A checkpoint's weights by name, as in files, or the initial ones."""
+        state = self.restore(checkpoint) if checkpoint else self.init()
+        return weights.get(nnx.merge(self.graphdef, *state.evaluated))
 
     def export(self, format: str, batch: Batch, path: Path) -> None:
         """What it begins with, as a file of one of this framework's formats."""
