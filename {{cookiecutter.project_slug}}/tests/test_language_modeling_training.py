@@ -158,7 +158,7 @@ def test_a_text_depends_on_the_seed_alone(cli, plays, framework):
 PROMPTS = {
     "too long": ("S" * 17, "the prompt has 17 tokens, but the model's context is 16: shorten it"),
     "of unknown characters": ("Sp日", "the prompt has '日', for which the model has no token"),
-    "no UTF-8": ("S\udcff", "is no UTF-8 text"),
+    "no UTF-8": ("S\udcff", "expected text in UTF-8"),
 }
 
 

@@ -376,7 +376,7 @@ def test_a_new_run_holds_its_whole_config(begin):
 
 def test_a_new_run_holds_its_environment(begin):
     environment = json.loads((begin().folder / "environment.json").read_text())
-    assert set(environment) == {"python", "platform", "versions", "devices", "git_commit", "command"}
+    assert set(environment) == {"python", "platform", "versions", "cpu", "devices", "git_commit", "command"}
     assert (environment["devices"], set(environment["versions"])) == ("one cpu", {"numpy"})
 
 
@@ -740,16 +740,16 @@ def test_a_damaged_file_of_what_was_fitted_is_one_line(begin, name):
 
 def test_the_test_is_logged_once_where_its_run_died_after_it(begin):
     run = begin()
-    run.log(2, {"train/loss": 1.0})
+    run.log(2, {"train/loss": 1.0}, 1.5)
     save(run, 2)
-    run.log(2, {"test/loss": 1.0})
+    run.log(2, {"test/loss": 1.0}, 1.5)
     run.writer.finished(2)
     run.close()
     again = begin()
-    again.log(2, {"test/loss": 1.0})
+    again.log(2, {"test/loss": 1.0}, 1.5)
     again.close()
     entries = [json.loads(line) for line in (again.folder / "metrics.jsonl").read_text().splitlines()]
-    assert [*map(sorted, entries)] == [["step", "train/loss"], ["step", "test/loss"]]
+    assert [*map(sorted, entries)] == [["seconds", "step", "train/loss"], ["seconds", "step", "test/loss"]]
     assert sorted(tags_of(again.folder)) == ["config", "hparams", "test/loss", "train/loss"]
 
 
@@ -762,7 +762,7 @@ def test_a_run_that_died_before_its_first_checkpoint_begins_its_events_anew(begi
 
 def test_events_are_on_the_disk_when_the_record_says_so(begin):
     run = begin()
-    run.log(2, {"train/loss": 1.0})
+    run.log(2, {"train/loss": 1.0}, 1.5)
     save(run, 2)
     assert "train/loss" in tags_of(run.folder)
 
@@ -801,7 +801,7 @@ def ahead(begin):
     """The folder of a run that has logged five steps, the last of them half, and saved three."""
     run = begin()
     for step in range(1, 6):
-        run.log(step, {"train/loss": 1.0 / step})
+        run.log(step, {"train/loss": 1.0 / step}, 1.5)
         if step == 3:
             save(run, step)
     run.close()
@@ -812,8 +812,10 @@ def ahead(begin):
 
 def test_every_scalar_is_a_line_of_metrics(begin):
     run = begin()
-    run.log(3, {"train/loss": 0.5, "train/epoch": 1})
-    assert (run.folder / "metrics.jsonl").read_text() == '{"step": 3, "train/loss": 0.5, "train/epoch": 1}\n'
+    run.log(3, {"train/loss": 0.5, "train/epoch": 1}, 1.5)
+    assert (
+        run.folder / "metrics.jsonl"
+    ).read_text() == '{"step": 3, "seconds": 1.5, "train/loss": 0.5, "train/epoch": 1}\n'
 
 
 def test_metrics_are_cut_back_to_the_step_that_a_run_goes_on_from(begin, ahead):
@@ -829,14 +831,14 @@ def test_events_are_cut_back_to_the_step_that_a_run_goes_on_from(begin, ahead):
 def test_a_run_that_went_on_has_each_step_once(begin, ahead):
     run = begin()
     for step in (4, 5):
-        run.log(step, {"train/loss": 1.0 / step})
+        run.log(step, {"train/loss": 1.0 / step}, 1.5)
     run.close()
     assert logged(ahead) == shown(ahead) == [1, 2, 3, 4, 5]
 
 
 def test_a_run_without_a_checkpoint_begins_its_metrics_anew(begin):
     run = begin()
-    run.log(1, {"train/loss": 0.5})
+    run.log(1, {"train/loss": 0.5}, 1.5)
     run.close()
     assert logged(begin().folder) == []
 

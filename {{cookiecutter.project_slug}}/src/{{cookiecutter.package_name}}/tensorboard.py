@@ -38,15 +38,14 @@ class Writer:
         folder.mkdir(parents=True, exist_ok=True)
         # The order of names is that of time.
         name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(self._numbers)}"
-        self._file = (folder / name).open("xb")
-        self._records = RecordWriter(self._file)
-        self._records.write(event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
+        self._path, self._file = folder / name, None
+        self._write(event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2"))
         self._embeddings: dict[str, EmbeddingInfo] = {}
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         for tag, value in values.items():
             self._add(scalar_pb(tag, value), step)
-        self._file.flush()
+        self.flush()
 
     def text(self, step: int, tag: str, markdown: str) -> None:
         self._add(text_pb(tag, markdown), step)
@@ -89,13 +88,22 @@ class Writer:
         self._add(_tensor_pb(hparams_metadata.SESSION_END_INFO_TAG, hparams_metadata.NULL_TENSOR, metadata), step)
 
     def flush(self) -> None:
-        self._file.flush()
+        if self._file is not None:
+            self._file.flush()
 
     def close(self) -> None:
-        self._file.close()
+        """The next event opens the file again."""
+        if self._file is not None:
+            file, self._file = self._file, None
+            file.close()
 
     def _add(self, summary: summary_pb2.Summary, step: int) -> None:
-        self._records.write(event_pb2.Event(wall_time=time.time(), step=step, summary=summary).SerializeToString())
+        self._write(event_pb2.Event(wall_time=time.time(), step=step, summary=summary))
+
+    def _write(self, event: event_pb2.Event) -> None:
+        if self._file is None:
+            self._file = self._path.open("ab")
+        RecordWriter(self._file).write(event.SerializeToString())
 
 
 def cut(folder: Path, step: int) -> None:

@@ -39,7 +39,7 @@ class EventLogger(Logger):
         self.writer.scalars(step or 0, metrics)
 
     def finalize(self, status: str) -> None:
-        self.writer.flush()  # and not closed: the same logger may serve `fit` and then `test`
+        self.writer.close()  # the same logger may serve `fit` and then `test`: it is opened again then
 
 
 class SessionLogger(Logger):
