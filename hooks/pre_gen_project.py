@@ -17,12 +17,12 @@ import unicodedata
 # would stand in front of theirs. What one task alone needs stands in the task's row. A test compares these names with
 # what a full project declares and imports.
 DISTRIBUTIONS = (
-    "clu filelock flatbuffers flax hypothesis jax jaxlib jsonargparse lightning numpy onnx onnxruntime onnxscript "
-    "optax orbax-checkpoint packaging pillow pip pytest pytest-xdist python python3 pytorch-lightning pyyaml ruff "
+    "clu filelock flatbuffers flax hypothesis jax jaxlib jsonargparse lightning matplotlib numpy onnx onnxruntime "
+    "onnxscript optax orbax-checkpoint packaging pillow pip pytest pytest-xdist python python3 pytorch-lightning pyyaml ruff "
     "safetensors setuptools tensorboard torch torchmetrics tqdm uv wheel"
 ).split()
 IMPORTS = (
-    "clu filelock flatbuffers flax google hypothesis jax jaxlib jsonargparse lightning numpy onnx onnxruntime "
+    "clu filelock flatbuffers flax google hypothesis jax jaxlib jsonargparse lightning matplotlib numpy onnx onnxruntime "
     "onnxscript optax orbax packaging pil pip pytest pytorch_lightning ruff safetensors setuptools tensorboard torch "
     "torchmetrics tqdm uv xdist yaml"
 ).split()
