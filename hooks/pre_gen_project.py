@@ -18,13 +18,13 @@ import unicodedata
 # what a full project declares and imports.
 DISTRIBUTIONS = (
     "clu filelock flatbuffers flax hypothesis jax jaxlib jsonargparse lightning matplotlib numpy onnx onnxruntime "
-    "onnxscript optax orbax-checkpoint packaging pillow pip pytest pytest-xdist python python3 pytorch-lightning pyyaml "
-    "ruff safetensors setuptools tensorboard torch torchmetrics tqdm uv wheel"
+    "onnxscript optax orbax-checkpoint packaging pillow pip pytest pytest-xdist python python3 pytorch-lightning "
+    "pyyaml ruff safetensors setuptools tensorboard torch torchmetrics tqdm uv wheel"
 ).split()
 IMPORTS = (
     "clu filelock flatbuffers flax google hypothesis jax jaxlib jsonargparse lightning matplotlib numpy onnx "
-    "onnxruntime onnxscript optax orbax packaging pil pip pytest pytorch_lightning ruff safetensors setuptools tensorboard torch "
-    "torchmetrics tqdm uv xdist yaml"
+    "onnxruntime onnxscript optax orbax packaging pil pip pytest pytorch_lightning ruff safetensors setuptools "
+    "tensorboard torch torchmetrics tqdm uv xdist yaml"
 ).split()
 OWN_FOLDERS = "build configs data dist launch runs src test tests train".split()
 WINDOWS = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))}
