@@ -205,11 +205,11 @@ def test_a_full_disk_is_one_line_and_loses_nothing(cli, project, framework, smal
     options = (*steps(12), "--trainer.checkpoint_every=2", "--trainer.log_every=1", f"--run_dir={small_disk}")
     filler, log = small_disk / "filler", Run.log
 
-    def fill(self, step, values):
+    def fill(self, step, *values):
         if step == 7:
             with filler.open("wb") as file:
                 file.write(bytes(shutil.disk_usage(small_disk).free - 4096))
-        log(self, step, values)
+        log(self, step, *values)
 
     with monkeypatch.context() as patch:
         patch.setattr(Run, "log", fill)
