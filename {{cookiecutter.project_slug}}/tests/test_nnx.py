@@ -15,6 +15,13 @@ from {{cookiecutter.package_name}}.trainers.nnx.train_state import LossScale
 from {{cookiecutter.package_name}}.trainers.schedule import LOSS_SCALE_STEPS
 
 
+@pytest.fixture(autouse=True)
+def settings_of_jax():
+    """They are those of the process: a float64 run leaves them as it has set them."""
+    yield
+    jax.config.update("jax_enable_x64", False)
+
+
 def config(*options):
     return trainers.load_config(TASK, ["--framework=nnx", *SMALL, *options])
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from conftest import small
-from test_nnx_scale import RUN, assert_same, mesh, on_meshes, train_alone_and_in_two
+from test_nnx_scale import RUN, assert_same, mesh, on_meshes, settings_of_jax, train_alone_and_in_two  # noqa: F401
 
 TASK = "language_modeling"
 MODEL = (
