@@ -30,9 +30,19 @@ from {{cookiecutter.package_name}}.twins import bridge
 HALVES = {"lightning": lightning_weights, "nnx": nnx_weights}
 
 
+@contextlib.contextmanager
+def settings_of_jax():
+    """They are those of the process: an engine in float64 leaves them as it has set them."""
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_x64", False)
+
+
 # The proofs. `options` are those of a command; they win over what a proof sets.
 
 
+@settings_of_jax()
 def assert_runs_agree(task, *options):
     """In losses, gradients, learning rates, metrics, weights and outputs, over a run with everything that changes it.
 
@@ -52,6 +62,7 @@ def assert_runs_agree(task, *options):
     assert_models_agree(settings, *trained(settings, runs, data.spec), data.test[np.arange(16)])
 
 
+@settings_of_jax()
 def assert_steps_agree(task, *options, count=2, examples=8):
     """The same of a model that is too large for a run: in losses, gradients, weights and outputs of a few steps."""
     settings = config(task, "nnx", *options)
@@ -69,6 +80,7 @@ def assert_steps_agree(task, *options, count=2, examples=8):
     assert_models_agree(settings, net, model, batches[0])
 
 
+@settings_of_jax()
 def assert_weights_go_across_and_back(task, *options):
     """Exactly, each under its name."""
     settings = config(task, "nnx", *options)
