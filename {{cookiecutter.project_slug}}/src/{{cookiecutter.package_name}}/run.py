@@ -306,7 +306,6 @@ class Run:
             dataclasses.replace(self._pending, step=step, last=name, best=best, seconds=seconds),
         )
         if self.leads:
-            self.writer.flush()  # events so far are part of the run when the record says so
             _remove(checkpoints / name)
             os.replace(beside, checkpoints / name)
             values = dataclasses.asdict(record)

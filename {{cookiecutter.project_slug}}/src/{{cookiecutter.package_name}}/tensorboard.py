@@ -45,7 +45,6 @@ class Writer:
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         for tag, value in values.items():
             self._add(scalar_pb(tag, value), step)
-        self.flush()
 
     def text(self, step: int, tag: str, markdown: str) -> None:
         self._add(text_pb(tag, markdown), step)
@@ -87,10 +86,6 @@ class Writer:
         metadata = hparams_metadata.create_summary_metadata(plugin_data_pb2.HParamsPluginData(session_end_info=info))
         self._add(_tensor_pb(hparams_metadata.SESSION_END_INFO_TAG, hparams_metadata.NULL_TENSOR, metadata), step)
 
-    def flush(self) -> None:
-        if self._file is not None:
-            self._file.flush()
-
     def close(self) -> None:
         """The next event opens the file again."""
         if self._file is not None:
@@ -104,6 +99,7 @@ class Writer:
         if self._file is None:
             self._file = self._path.open("ab")
         RecordWriter(self._file).write(event.SerializeToString())
+        self._file.flush()
 
 
 def cut(folder: Path, step: int) -> None:
