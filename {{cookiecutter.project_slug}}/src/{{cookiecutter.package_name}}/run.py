@@ -92,7 +92,7 @@ class Record:
 
 
 # What a run must share with the one whose state it starts from, beside the model.
-AGREEING = ("task", "framework", "data.name", "optimizer.name")
+AGREEING = ("task", "data.name", "optimizer.name")
 PARTS = {"optimizer.ema_decay": bool, "accelerator.precision": lambda name: name == "float16"}
 
 
@@ -221,32 +221,30 @@ class Run:
 
     def _start(self, spec: Mapping[str, Any], examples: int, packages: Iterable[str], devices: str) -> None:
         if self._lock is None:
-            self._make_folder()
+            self.make_folder()
             self._lock = _lock(self.folder)
-            (self.folder / "fitted").mkdir(exist_ok=True)
-            (self.folder / "checkpoints").mkdir(exist_ok=True)
-            _write_spec(self.folder / "fitted", spec)
-            write_json(self.folder / "environment.json", environment(packages, devices))
-            _write(
-                self.folder / "config.yaml", yaml.safe_dump(to_dict(self.config), sort_keys=False, allow_unicode=True)
-            )
+            fill(self.folder, self.config, spec)
         check_spec(self.folder, spec)
         if self.record.examples not in (0, examples):
             raise InputError(
                 f"{self.folder}: the data have changed since this run began: there were {self.record.examples} "
                 f"training examples, now {examples}: give it the old ones, or begin anew with --resume never"
             )
-        kept = self.record.step if self.record.last else -1
+        fresh = self.record.step == self.record.start
+        if fresh:
+            write_json(self.folder / "environment.json", environment(packages, devices))
+        kept = -1 if fresh else self.record.step
         tensorboard.cut(self.folder, kept)
         _cut_lines(self.folder / "metrics.jsonl", kept)
         self._metrics = (self.folder / "metrics.jsonl").open("a", encoding="utf-8")
         self.writer = tensorboard.Writer(self.folder)
-        if not self.record.last:
+        if fresh:
             self.writer.hparams(self._hparams(), self.id)
             table = "\n".join(f"| {key} | {value} |" for key, value in flatten(to_dict(self.config)).items())
             self.writer.text(0, "config", f"| key | value |\n|---|---|\n{table}")
 
-    def _make_folder(self) -> None:
+    def make_folder(self) -> None:
+        """With the next number that is free, where it has no name of its own."""
         while True:
             try:
                 return self.folder.mkdir(parents=True, exist_ok=bool(self.config.name))
@@ -309,9 +307,7 @@ class Run:
             self.writer.flush()  # events so far are part of the run when the record says so
             _remove(checkpoints / name)
             os.replace(beside, checkpoints / name)
-            values = dataclasses.asdict(record)
-            write_json(_beside(checkpoints, name), {"sha256": _seal(checkpoints / name, values), "record": values})
-            write_json(self.folder / "record.json", values)
+            seal(self.folder, record)
             kept = {name, before, best}
             kept |= {_beside(checkpoints, path).name for path in kept if path}
             for path in checkpoints.iterdir():
@@ -429,6 +425,13 @@ def sound_record(folder: Path) -> Record:
     return Record()
 
 
+def seal(folder: Path, record: Record) -> None:
+    """Writes the record of a run's last checkpoint, and its checksum beside it."""
+    path, values = folder / "checkpoints" / record.last, dataclasses.asdict(record)
+    write_json(_beside(path.parent, path.name), {"sha256": _seal(path, values), "record": values})
+    write_json(folder / "record.json", values)
+
+
 def check_checkpoint(path: Path) -> None:
     """Raises RunError where a checkpoint is not what was saved."""
     beside = _beside(path.parent, path.name)
@@ -497,6 +500,14 @@ def read_spec(folder: Path) -> dict[str, Any]:
         raise InputError(f"{path} is gone: what the run has learnt of its data")
     with _reading(path):
         return {**dict(json.loads(found.pop(path.name))), **found}
+
+
+def fill(folder: Path, config: Config, spec: Mapping[str, Any]) -> None:
+    """What a run's folder holds from its beginning; the config last, as that makes it a run."""
+    (folder / "fitted").mkdir(exist_ok=True)
+    (folder / "checkpoints").mkdir(exist_ok=True)
+    _write_spec(folder / "fitted", spec)
+    _write(folder / "config.yaml", yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True))
 
 
 def _write_spec(fitted: Path, spec: Mapping[str, Any]) -> None:
