@@ -345,6 +345,37 @@ def test_a_run_may_start_from_one_of_another_config(begin):
     assert begin("--resume", str(folder), "--seed=3", "--optimizer.learning_rate=0.5").record.start == 4
 
 
+def test_a_run_from_another_one_that_ended_before_its_first_checkpoint_begins_there_again(begin):
+    first = interrupted(begin, "--name", "first", step=6)
+    begin("--resume", str(first)).close()
+    again = begin()
+    assert (again.folder, again.record.step, again.record.start) == (PARENT / "001", 6, 6)
+    assert (again.resume_from, again.record.parent) == (first / "checkpoints" / "00000006", str(first))
+
+
+def test_a_run_that_ended_before_its_first_checkpoint_says_whose_state_is_gone(begin):
+    first = interrupted(begin, "--name", "first")
+    begin("--resume", str(first)).close()
+    first.rename("elsewhere")
+    with pytest.raises(InputError, match="001 began with another's state: .*first is no run: .* --resume never"):
+        Run.choose(config())
+
+
+@pytest.mark.parametrize("name", [(), ("--name", "mine")])
+def test_the_command_that_began_from_another_one_goes_on_with_its_own(begin, name):
+    options = ("--resume", str(finished(begin, "--name", "first")), *name)
+    folder = interrupted(begin, *options, step=8)
+    again = begin(*options)
+    assert (again.folder, again.record.step, again.record.start) == (folder, 8, 4)
+
+
+def test_a_command_that_begins_from_another_one_goes_on_with_no_other(begin):
+    first, second = (finished(begin, "--name", name) for name in ("first", "second"))
+    interrupted(begin)
+    interrupted(begin, "--resume", str(first))
+    assert begin("--resume", str(second)).folder == PARENT / "003"
+
+
 def test_a_run_of_another_model_is_no_start(begin):
     folder = interrupted(begin, "--name", "first")
     saved = runs.read_config(folder)

@@ -14,7 +14,7 @@ import optax
 import pytest
 import torch
 from clu import metrics
-from conftest import history
+from conftest import history, values_of
 from flax import nnx
 from safetensors.numpy import save_file
 from torch import nn
@@ -27,6 +27,7 @@ from {{cookiecutter.package_name}}.data.sources import Arrays, Dataset
 from {{cookiecutter.package_name}}.task import Loss
 from {{cookiecutter.package_name}}.trainers import session, workflow
 from {{cookiecutter.package_name}}.trainers.lightning import trainer, weights
+from {{cookiecutter.package_name}}.twins import convert
 
 VOCABULARY, LENGTH, NOISE = 11, 7, 3
 
@@ -266,6 +267,22 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(project, monkeypatch, mad
         with pytest.raises(RuntimeError, match="power cut"):
             workflow.train(config(made_up, framework, "cut"))
     assert history(workflow.train(config(made_up, framework, "cut"))) == whole
+
+
+@pytest.mark.parametrize("framework", ["lightning", "nnx"])
+def test_a_run_goes_on_in_the_other_framework(project, monkeypatch, made_up, framework):
+    [other] = {"lightning", "nnx"} - {framework}
+    monkeypatch.setattr(convert, "convert_apart", convert.convert)
+    whole = workflow.train(config(made_up, framework, "whole", max_steps=12))
+    settings = config(made_up, framework, "half", max_steps=6)
+    settings = dataclasses.replace(settings, optimizer=dataclasses.replace(settings.optimizer, schedule_steps=12))
+    half = workflow.train(settings)
+    rest = workflow.train(dataclasses.replace(settings, framework=other, name="", resume=str(half)))
+    names = ["loss/discriminator", "loss/generator"] if made_up.losses > 1 else ["loss"]
+    for tag in (f"train/{name}" for name in names):
+        a, b = values_of(whole, tag), values_of(rest, tag)
+        assert list(b) == list(range(7, 13))
+        assert b == pytest.approx({step: a[step] for step in b}, rel=1e-9)
 
 
 @pytest.mark.parametrize("framework", ["lightning", "nnx"])

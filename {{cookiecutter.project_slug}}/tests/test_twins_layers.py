@@ -31,6 +31,30 @@ def as_it_is(x):
     return x
 
 
+class TorchLSTM(nn.Module):
+    """A cell of two linear layers, as `nnx.OptimizedLSTMCell`: one has the bias. Of a sequence, the last state."""
+
+    def __init__(self, inputs, width):
+        super().__init__()
+        self.dense_i, self.dense_h = nn.Linear(inputs, 4 * width, bias=False), nn.Linear(width, 4 * width)
+
+    def forward(self, x):
+        c = h = torch.zeros(len(x), self.dense_h.in_features, dtype=x.dtype)
+        for now in x.unbind(1):
+            i, f, g, o = (self.dense_i(now) + self.dense_h(h)).chunk(4, -1)
+            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+            h = o.sigmoid() * c.tanh()
+        return h
+
+
+class NnxLSTM(nnx.OptimizedLSTMCell):
+    def __call__(self, x):
+        carry = (jnp.zeros((len(x), self.hidden_features)),) * 2
+        for i in range(x.shape[1]):
+            carry, y = super().__call__(carry, x[:, i])
+        return y
+
+
 OPTIONS = {"param_dtype": jnp.float64, "rngs": nnx.Rngs(0)}
 LAYERS = {
     "Linear": (nn.Linear(3, 5), lambda: nnx.Linear(3, 5, **OPTIONS), images(4, 3), as_it_is),
@@ -78,6 +102,7 @@ LAYERS = {
         channels_first,
     ),
     "RMSNorm": (nn.RMSNorm(6, 1e-6), lambda: nnx.RMSNorm(6, epsilon=1e-6, **OPTIONS), images(4, 6), as_it_is),
+    "LSTM": (TorchLSTM(3, 5), lambda: NnxLSTM(3, 5, **OPTIONS), images(4, 6, 3), as_it_is),
     "BatchNorm": (
         torch_layers.BatchNorm(6),
         lambda: nnx_layers.BatchNorm(6, **OPTIONS),

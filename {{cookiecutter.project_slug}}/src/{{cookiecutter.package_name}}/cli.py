@@ -2,6 +2,7 @@
 
 train [TASK[/PRESET]] [options]    evaluate RUN [options]    predict RUN INPUT... [options]
 export RUN --format FORMAT [options]        doctor [TASK[/PRESET]] [options]
+convert RUN --to FRAMEWORK [options]
 compare [TASK[/PRESET]] [options]           compare RUN RUN... [options]
 """
 
@@ -54,6 +55,7 @@ def main(command: str = "") -> int:
         "evaluate": evaluate,
         "predict": predict,
         "export": export,
+        "convert": convert,
         "doctor": doctor,
         "compare": compare,
     }
@@ -111,14 +113,14 @@ def train(words: list[str]) -> int:
 
 
 def _parent(options: list[str]) -> dict | None:
-    """The config of the run that `--resume PATH` names: without TASK it is taken over, but for the name."""
+    """The config of the run that `--resume PATH` names: without TASK it is taken over, but for name and beginning."""
     words = [part for option in options for part in option.split("=", 1)]
     paths = [path for key, path in zip(words, words[1:], strict=False) if key == "--resume"]
     if not paths or paths[-1] in ("auto", "never"):
         return None
     from .run import read_config
 
-    return {**read_config(Path(paths[-1])), "name": ""}
+    return {**read_config(Path(paths[-1])), "name": "", "init": "", "init_skip": ""}
 
 
 def _train_one(config: Config) -> int:
@@ -241,6 +243,24 @@ def export(words: list[str]) -> int:
 
     for path in sorted(room.export(folder, config, **taken).iterdir()):
         print(path)
+    return 0
+
+
+def convert(words: list[str]) -> int:
+    """convert RUN --to FRAMEWORK [--name NAME] [--KEY VALUE ...]
+
+    A new run of the other framework that begins where RUN is: weights, averages, the optimizer's state, steps, the
+    best so far. `train` with RUN's options and --framework FRAMEWORK goes on with it, --trainer.max_steps more.
+    """
+    if len(trainers.frameworks()) == 1:
+        raise InputError(f"convert: this project has one framework, {', '.join(trainers.frameworks())}")
+    if not words or words[0].startswith("-"):
+        raise InputError(f"usage: {_usage(convert.__doc__)}")
+    options = [f"--resume={words[0]}", *(re.sub("^--to(?==|$)", "--framework", word) for word in words[1:])]
+    config = trainers.load_config("", options, saved=_parent(options))
+    from .twins.convert import convert_apart
+
+    print(convert_apart(config))
     return 0
 
 

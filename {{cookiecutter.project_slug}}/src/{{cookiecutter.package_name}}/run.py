@@ -92,7 +92,7 @@ class Record:
 
 
 # What a run must share with the one whose state it starts from, beside the model.
-AGREEING = ("task", "framework", "data.name", "optimizer.name")
+AGREEING = ("task", "data.name", "optimizer.name")
 PARTS = {"optimizer.ema_decay": bool, "accelerator.precision": lambda name: name == "float16"}
 
 
@@ -100,7 +100,7 @@ class Run:
     """An open run: `Run.choose` decides which, `start` takes hold of its folder."""
 
     def __init__(
-        self, config: Config, folder: Path, record: Record, lock: FileLock | None = None, source: Path | None = None
+        self, config: Config, folder: Path, record: Record, source: Path | None = None, lock: FileLock | None = None
     ):
         self.config, self.folder, self.record, self._lock = config, folder, record, lock
         self.processes: Processes = ALONE
@@ -136,66 +136,45 @@ class Run:
         if "finished" in told:
             raise Finished(Path(told["finished"]))
         source = Path(told["source"]) if told["source"] else None
-        run = chosen[0] if chosen else cls(config, Path(told["folder"]), Record(**told["record"]), None, source)
+        run = chosen[0] if chosen else cls(config, Path(told["folder"]), Record(**told["record"]), source)
         run.processes = processes
         return run
 
     @classmethod
     def _choose(cls, config: Config) -> "Run":
-        parent = Path(config.run_dir, config.task, config.preset or "default", config.framework)
-        if config.name:
-            return cls._named(config, parent / config.name)
-        if config.resume == "auto":
-            for folder in sorted(_runs(parent), key=_changed, reverse=True):
-                if not (folder / "result.json").exists() and _is_of(config, folder):
-                    with contextlib.suppress(Held):  # another process is at it: look for an older one, or start anew
-                        return cls._continued(config, folder)
-        numbers = [int(folder.name) for folder in parent.glob("*") if folder.name.isdigit()]
-        return cls._new(config, parent / f"{max(numbers, default=0) + 1:03d}")
+        if not config.name:
+            for folder in _unfinished(config):
+                with contextlib.suppress(Held):  # another process is at it: look for an older one, or start anew
+                    return cls._continued(config, folder)
+        elif folder := begun(config):
+            if differing := drift(read_config(folder), to_dict(config)):
+                keys = "; ".join(f"{key} was {old!r}, now {new!r}" for key, old, new in differing)
+                raise InputError(f"{folder} has another config: {keys}: choose another --name, or the old values")
+            if (folder / "result.json").exists():
+                raise Finished(folder)
+            return cls._continued(config, folder)
+        return cls.new(config)
 
     @classmethod
-    def _named(cls, config: Config, folder: Path) -> "Run":
-        if not (folder / "config.yaml").exists():
-            return cls._new(config, folder)
-        if config.resume != "auto":
+    def new(cls, config: Config) -> "Run":
+        """One that nothing has begun. Writes nothing. Raises InputError as `choose` does."""
+        parent = _parent(config)
+        numbers = [int(folder.name) for folder in parent.glob("*") if folder.name.isdigit()]
+        folder = parent / (config.name or f"{max(numbers, default=0) + 1:03d}")
+        if (folder / "config.yaml").exists():
             raise InputError(f"{folder} exists: choose another --name, or --resume auto to go on with it")
-        if differing := drift(read_config(folder), to_dict(config)):
-            keys = "; ".join(f"{key} was {old!r}, now {new!r}" for key, old, new in differing)
-            raise InputError(f"{folder} has another config: {keys}: choose another --name, or the old values")
-        if (folder / "result.json").exists():
-            raise Finished(folder)
-        return cls._continued(config, folder)
+        return cls(config, folder, *_beginning(config, config.resume))
 
     @classmethod
     def _continued(cls, config: Config, folder: Path) -> "Run":
         lock = _lock(folder)
         record = sound_record(folder)
-        return cls(config, folder, record, lock, folder / "checkpoints" / record.last if record.last else None)
-
-    @classmethod
-    def _new(cls, config: Config, folder: Path) -> "Run":
-        if config.resume in ("auto", "never"):
-            return cls(config, folder, Record())
-        # From another run's state: steps count on, the best is this run's own.
-        other = Path(config.resume)
-        read_config(other)
-        record = sound_record(other)
-        if not record.last:
-            raise InputError(f"{other} holds no checkpoint to resume from")
-        old, new = flatten(read_config(other)), flatten(to_dict(config))
-        keys = [key for key in new if key.startswith("model.") or key in AGREEING]
-        wrong = [key for key in keys if old.get(key) != new[key]]
-        # Only with these is there something more in the state.
-        wrong += [key for key, has in PARTS.items() if has(old.get(key)) != has(new[key])]
-        if wrong := [f"{key} is {old.get(key)!r} there, here {new[key]!r}" for key in wrong]:
-            raise InputError(f"--resume {other}: {'; '.join(wrong)}: these must agree")
-        return cls(
-            config,
-            folder,
-            Record(step=record.step, start=record.step, parent=config.resume),
-            None,
-            other / "checkpoints" / record.last,
-        )
+        if record.last:
+            return cls(config, folder, record, folder / "checkpoints" / record.last, lock)
+        try:  # it ended before its first checkpoint: it begins again as it began
+            return cls(config, folder, *_beginning(config, read_config(folder).get("resume", "auto")), lock)
+        except InputError as error:
+            raise InputError(f"{folder} began with another's state: {error}: begin anew with --resume never") from error
 
     def start(self, spec: Mapping[str, Any], examples: int, packages: Iterable[str], devices: str) -> None:
         """Makes the folder, or cuts a continued one back to its last checkpoint, and opens the logs.
@@ -221,32 +200,30 @@ class Run:
 
     def _start(self, spec: Mapping[str, Any], examples: int, packages: Iterable[str], devices: str) -> None:
         if self._lock is None:
-            self._make_folder()
+            self.make_folder()
             self._lock = _lock(self.folder)
-            (self.folder / "fitted").mkdir(exist_ok=True)
-            (self.folder / "checkpoints").mkdir(exist_ok=True)
-            _write_spec(self.folder / "fitted", spec)
-            write_json(self.folder / "environment.json", environment(packages, devices))
-            _write(
-                self.folder / "config.yaml", yaml.safe_dump(to_dict(self.config), sort_keys=False, allow_unicode=True)
-            )
+            fill(self.folder, self.config, spec)
         check_spec(self.folder, spec)
         if self.record.examples not in (0, examples):
             raise InputError(
                 f"{self.folder}: the data have changed since this run began: there were {self.record.examples} "
                 f"training examples, now {examples}: give it the old ones, or begin anew with --resume never"
             )
-        kept = self.record.step if self.record.last else -1
+        fresh = self.record.step == self.record.start
+        if fresh:
+            write_json(self.folder / "environment.json", environment(packages, devices))
+        kept = -1 if fresh else self.record.step
         tensorboard.cut(self.folder, kept)
         _cut_lines(self.folder / "metrics.jsonl", kept)
         self._metrics = (self.folder / "metrics.jsonl").open("a", encoding="utf-8")
         self.writer = tensorboard.Writer(self.folder)
-        if not self.record.last:
+        if fresh:
             self.writer.hparams(self._hparams(), self.id)
             table = "\n".join(f"| {key} | {value} |" for key, value in flatten(to_dict(self.config)).items())
             self.writer.text(0, "config", f"| key | value |\n|---|---|\n{table}")
 
-    def _make_folder(self) -> None:
+    def make_folder(self) -> None:
+        """With the next number that is free, where it has no name of its own."""
         while True:
             try:
                 return self.folder.mkdir(parents=True, exist_ok=bool(self.config.name))
@@ -308,9 +285,7 @@ class Run:
         if self.leads:
             _remove(checkpoints / name)
             os.replace(beside, checkpoints / name)
-            values = dataclasses.asdict(record)
-            write_json(_beside(checkpoints, name), {"sha256": _seal(checkpoints / name, values), "record": values})
-            write_json(self.folder / "record.json", values)
+            seal(self.folder, record)
             kept = {name, before, best}
             kept |= {_beside(checkpoints, path).name for path in kept if path}
             for path in checkpoints.iterdir():
@@ -358,6 +333,14 @@ class Finished(Exception):
 
 class Held(InputError):
     """Another process is at the run."""
+
+
+def begun(config: Config) -> Path | None:
+    """The folder of the run that a command has begun and not finished, if any."""
+    if config.name:
+        folder = _parent(config) / config.name
+        return folder if (folder / "config.yaml").exists() and _is_at(config, folder) else None
+    return next(_unfinished(config), None)
 
 
 def drift(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
@@ -428,6 +411,13 @@ def sound_record(folder: Path) -> Record:
     return Record()
 
 
+def seal(folder: Path, record: Record) -> None:
+    """Writes the record of a run's last checkpoint, and its checksum beside it."""
+    path, values = folder / "checkpoints" / record.last, dataclasses.asdict(record)
+    write_json(_beside(path.parent, path.name), {"sha256": _seal(path, values), "record": values})
+    write_json(folder / "record.json", values)
+
+
 def check_checkpoint(path: Path) -> None:
     """Raises RunError where a checkpoint is not what was saved."""
     beside = _beside(path.parent, path.name)
@@ -496,6 +486,14 @@ def read_spec(folder: Path) -> dict[str, Any]:
         raise InputError(f"{path} is gone: what the run has learnt of its data")
     with _reading(path):
         return {**dict(json.loads(found.pop(path.name))), **found}
+
+
+def fill(folder: Path, config: Config, spec: Mapping[str, Any]) -> None:
+    """What a run's folder holds from its beginning; the config last, as that makes it a run."""
+    (folder / "fitted").mkdir(exist_ok=True)
+    (folder / "checkpoints").mkdir(exist_ok=True)
+    _write_spec(folder / "fitted", spec)
+    _write(folder / "config.yaml", yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True))
 
 
 def _write_spec(fitted: Path, spec: Mapping[str, Any]) -> None:
@@ -594,6 +592,46 @@ def _is_of(config: Config, folder: Path) -> bool:
     except InputError as error:
         print(f"warning: {error}: {folder} is left alone", file=sys.stderr)
         return False
+
+
+def _parent(config: Config) -> Path:
+    """Of the folders of its runs."""
+    return Path(config.run_dir, config.task, config.preset or "default", config.framework)
+
+
+def _beginning(config: Config, resume: str) -> tuple[Record, Path | None]:
+    """The record that a run begins with, and the checkpoint of another run whose state it carries on: its steps count
+    on, the best is its own.
+
+    Raises InputError where that is no run, or one of something else.
+    """
+    if resume in ("auto", "never"):
+        return Record(), None
+    other = Path(resume)
+    old, new = flatten(read_config(other)), flatten(to_dict(config))
+    record = sound_record(other)
+    if not record.last:
+        raise InputError(f"{other} holds no checkpoint to resume from")
+    keys = [key for key in new if key.startswith("model.") or key in AGREEING]
+    wrong = [key for key in keys if old.get(key) != new[key]]
+    # Only with these is there something more in the state.
+    wrong += [key for key, has in PARTS.items() if has(old.get(key)) != has(new[key])]
+    if wrong := [f"{key} is {old.get(key)!r} there, here {new[key]!r}" for key in wrong]:
+        raise InputError(f"--resume {other}: {'; '.join(wrong)}: these must agree")
+    return Record(step=record.step, start=record.step, parent=resume), other / "checkpoints" / record.last
+
+
+def _unfinished(config: Config) -> Iterator[Path]:
+    """The folders of the runs that a command without a name goes on with, the newest first."""
+    if config.resume != "never":
+        for folder in sorted(_runs(_parent(config)), key=_changed, reverse=True):
+            if not (folder / "result.json").exists() and _is_of(config, folder) and _is_at(config, folder):
+                yield folder
+
+
+def _is_at(config: Config, folder: Path) -> bool:
+    """Whether `resume` means a run: any for auto, for a path those that began with the state of what lies there."""
+    return config.resume == "auto" or config.resume == read_config(folder).get("resume") != "never"
 
 
 def _runs(parent: Path) -> list[Path]:

@@ -129,5 +129,8 @@ def listed(names: Sequence[str], file: str, most: int = 20) -> str:
 
 
 def twin(task: Task, framework: str):
-    """The task's module for a framework: its model, losses and metrics."""
+    """The task's module for a framework: its model, losses and metrics. Raises InputError where it has none."""
+    path = Path(__file__).parent / "tasks" / task.name / f"{framework}.py"
+    if not path.exists():
+        raise InputError(f"{task.name} has no half for {framework}: {path} is gone")
     return importlib.import_module(f".tasks.{task.name}.{framework}", __package__)

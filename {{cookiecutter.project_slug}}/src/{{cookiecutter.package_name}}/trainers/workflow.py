@@ -9,11 +9,17 @@ Engine(config, task, spec)                          raises InputError where the 
 .predict(checkpoint, source)                        the outputs for every example
 .generate(checkpoint, batch, **options)             pieces of output, as they come, of a task that has `stream`
 .weights(checkpoint)                                by name, as in files; the initial ones where it is None
+.state(checkpoint)                                  all of a checkpoint, by name, for every framework the same
+.write(state, path, where)                          a checkpoint that holds it; `where` it comes from begins an error
 .export(format, batch, path)                        what it begins with, as a file; batch: arrays of the right shapes
 .peak_memory()                                      bytes on the device, 0 where it does not tell
 .first_not_finite(checkpoint, batches, data, plan, end)     (step, what) on the way from a checkpoint to step `end`
 
-A checkpoint's weights are, in all but `train`, the averages where the config has an `optimizer.ema_decay`.
+A checkpoint's weights are, in all but `train` and `state`, the averages where the config has an `optimizer.ema_decay`.
+
+A state's names are weights/NAME, ema/NAME (the average), momentum/NAME and square/NAME (the optimizer's, of a gradient
+and of its square), with the NAMEs of weights in files; step and skipped; updates/LOSS (which AdamW has counted);
+loss_scale/factor and loss_scale/steps.
 """
 
 import contextlib
@@ -33,8 +39,19 @@ from ..config import Config, MeshConfig, read_options
 from ..data.batches import TrainBatches, eval_batches, make_batch
 from ..data.sources import Arrays, Batch, Dataset, Spec
 from ..errors import InputError, RunError, Stopped
-from ..processes import in_turn
-from ..run import Finished, Run, check_checkpoint, check_spec, is_file, read_config, read_record, read_spec, versions
+from ..processes import Processes, in_turn, led
+from ..run import (
+    Finished,
+    Run,
+    begun,
+    check_checkpoint,
+    check_spec,
+    is_file,
+    read_config,
+    read_record,
+    read_spec,
+    versions,
+)
 from ..weights import Weights
 from ..weights import read as read_weights
 from ..weights import write as write_weights
@@ -62,6 +79,7 @@ def train(config: Config) -> Path:
     task = tasks.find(config.task)
     framework = frameworks()[config.framework]
     processes = framework.join(config)
+    config = _taken_over(config, processes)
     try:
         run = Run.choose(config, processes)
     except Finished as finished:
@@ -71,6 +89,21 @@ def train(config: Config) -> Path:
     with _resources(run), contextlib.closing(run):
         _train(run, config, task, began)
     return run.folder
+
+
+def _taken_over(config: Config, processes: Processes) -> Config:
+    """Where `resume` names a run of another framework, a config that goes on with what it has been converted to."""
+    if config.resume in ("auto", "never"):
+        return config
+    framework = read_config(Path(config.resume))["framework"]
+    if framework == config.framework:
+        return config
+    if framework not in frameworks():
+        raise InputError(f"--resume {config.resume}: a run of {framework}, which this project does not have")
+    from ..twins.convert import convert_apart
+
+    folder = led(processes, lambda: str(begun(config) or convert_apart(config)))
+    return dataclasses.replace(config, name=Path(folder).name, resume="auto")
 
 
 def _train(run: Run, config: Config, task: tasks.Task, began: float) -> None:

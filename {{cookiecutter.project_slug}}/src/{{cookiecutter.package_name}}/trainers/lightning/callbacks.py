@@ -10,6 +10,7 @@ import torch
 
 from ..schedule import learning_rate, schedule_steps
 from ..session import Session
+from . import SUFFIX
 from .mesh import local, whole
 from .module import Module
 
@@ -78,7 +79,7 @@ class SessionCallback(L.Callback):
         session, stopping = self.session, self.session.stopping  # asked once: a later signal waits for the next step
         if save or stopping:
             with session.pause():
-                session.save(trainer.save_checkpoint, is_finite(module), ".ckpt")
+                session.save(trainer.save_checkpoint, is_finite(module), SUFFIX)
         return stopping
 
 

@@ -83,7 +83,7 @@ class Module(L.LightningModule):
         """The config rules, also over the hyper-parameters that a checkpoint of another run has brought along."""
         rate = learning_rate(self.step, self.config.optimizer, schedule_steps(self.config, self.plan))
         for loss, optimizer in zip(self.losses.values(), self.trainer.optimizers, strict=True):
-            fresh = create_optimizer(self._part(loss), self.config.optimizer).param_groups
+            fresh = create_optimizer(self.part(loss), self.config.optimizer).param_groups
             for group, wanted in zip(optimizer.param_groups, fresh, strict=True):
                 group.update({**wanted, "params": group["params"], "lr": rate})
 
@@ -117,7 +117,7 @@ class Module(L.LightningModule):
         config, end = self.config.optimizer, schedule_steps(self.config, self.plan)
         optimizers, schedulers = [], []
         for loss in self.losses.values():
-            optimizer = create_optimizer(self._part(loss), config)
+            optimizer = create_optimizer(self.part(loss), config)
             rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate(step, config, end))
             optimizers.append(optimizer)
             schedulers.append({"scheduler": rates, "interval": "step"})
@@ -158,7 +158,8 @@ class Module(L.LightningModule):
             others = {f"train/{name}": float(value) for name, value in more.items()}
             self.log_dict({"train/loss": loss, **parts, **others}, logger=False)
 
-    def _part(self, loss: tasks.Loss) -> nn.Module:
+    def part(self, loss: tasks.Loss) -> nn.Module:
+        """That whose parameters a loss moves."""
         return getattr(self.net, loss.params) if loss.params else self.net
 
     def _update(

@@ -13,6 +13,7 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.plugins.precision import DoublePrecision, MixedPrecision, Precision
+from lightning.pytorch.utilities.types import LRSchedulerConfig
 
 from ... import task as tasks
 from ...config import Config, to_dict
@@ -23,7 +24,7 @@ from ...task import Task
 from ...weights import Weights, init_words, match, overlay
 from ..schedule import Plan
 from ..session import Session
-from . import devices, mesh, weights
+from . import SUFFIX, devices, mesh, portable, weights
 from .callbacks import Interrupted, SessionCallback, is_finite, numpy, peak_memory
 from .data import DataModule, tensors
 from .export import write
@@ -139,7 +140,7 @@ class Engine:
             logger=SessionLogger(session),
         )
         if start:
-            self._check(start, module)
+            self._read(start, module)
         if session.step < plan.total_steps and not session.run.out_of_patience:
             session.listeners += map(_listener, LOGGERS)
             stream = DataModule(data, batches, plan, self.config.data.workers)
@@ -151,7 +152,7 @@ class Engine:
             except SystemExit as error:  # what Lightning makes of it
                 raise KeyboardInterrupt from error
             if session.step > session.run.record.step:  # a callback has ended the run between two checkpoints
-                session.save(trainer.save_checkpoint, is_finite(module), ".ckpt")
+                session.save(trainer.save_checkpoint, is_finite(module), SUFFIX)
 
     def prepared(self, batches: TrainBatches, data: Dataset, plan: Plan) -> Module:
         """The module, to be trained on these data."""
@@ -207,6 +208,31 @@ class Engine:
         module = self.module()
         write(format, module.net, module.twin.predict_step, tensors(batch), path)
 
+    def state(self, checkpoint: Path) -> Weights:
+        """All of a checkpoint, by name; see `workflow`."""
+        module = self.module()
+        found, optimizers = self._read(checkpoint, module), portable.create_optimizers(module)
+        module.load_state_dict(found["state_dict"])
+        for optimizer, saved in zip(optimizers, found["optimizer_states"], strict=True):
+            optimizer.load_state_dict(saved)
+        return {"step": np.array(found["step"]), **portable.get(module, optimizers)}
+
+    def write(self, given: Weights, path: Path, where: str) -> None:
+        """As a checkpoint. Raises InputError, beginning with `where` it comes from, where it is of another model."""
+        trainer, module = make_trainer(self.config), self.module()
+        optimizers = portable.create_optimizers(module)
+        given = dict(given)
+        module.step = int(given.pop("step"))
+        portable.put(given, module, optimizers, where)
+        schedulers = [torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0) for optimizer in optimizers]
+        for scheduler in schedulers:
+            scheduler.last_epoch, scheduler._step_count = module.step, module.step + 1
+        # As `fit` does. The trainer's own counts stay at 0: nothing depends on them.
+        trainer.strategy.connect(module)
+        trainer.strategy.optimizers = optimizers
+        trainer.strategy.lr_scheduler_configs = list(map(LRSchedulerConfig, schedulers))
+        trainer.save_checkpoint(path)
+
     def peak_memory(self) -> int:
         return peak_memory(self.device)
 
@@ -222,18 +248,19 @@ class Engine:
             if module.ema is not None:
                 module.ema.load_state_dict(module.net.state_dict())
         if checkpoint is not None:
-            module.load_state_dict(self._check(checkpoint, module))
+            module.load_state_dict(self._read(checkpoint, module)["state_dict"])
         return module
 
     @staticmethod
-    def _check(checkpoint: Path, module: Module) -> dict[str, torch.Tensor]:
-        """The checkpoint's weights. Raises InputError where they are not those of the module."""
+    def _read(checkpoint: Path, module: Module) -> dict[str, Any]:
+        """What Lightning has saved. Raises InputError where the weights are not those of the module."""
         try:
-            found = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+            found = torch.load(checkpoint, map_location="cpu", weights_only=True)
+            saved = found["state_dict"]
         # UnpicklingError, also of code in a file; RuntimeError of one that is no zip archive or was cut short.
         except (UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, OSError) as error:
             reason = " ".join(str(error).split())[:300]
             raise InputError(f"{checkpoint} is no whole checkpoint of plain data: {reason}") from error
-        shapes = ({name: tuple(value.shape) for name, value in both.items()} for both in (found, module.state_dict()))
+        shapes = ({name: tuple(value.shape) for name, value in both.items()} for both in (saved, module.state_dict()))
         match(*shapes, str(checkpoint))
         return found

@@ -9,7 +9,7 @@ from ...weights import Weights, is_count, match
 
 def get(net: nn.Module) -> Weights:
     """Copies of all parameters and running statistics, by name."""
-    return {name: _array(tensor) for name, tensor in _tensors(net).items()}
+    return {name: array(tensor) for name, tensor in tensors(net).items()}
 
 
 def put(weights: Weights, net: nn.Module, where: str) -> None:
@@ -18,16 +18,18 @@ def put(weights: Weights, net: nn.Module, where: str) -> None:
     Raises:
         InputError: where names or shapes differ, beginning with `where` they come from; nothing is written then.
     """
-    tensors = _tensors(net)
-    match({name: value.shape for name, value in weights.items()}, {name: t.shape for name, t in tensors.items()}, where)
-    for name, tensor in tensors.items():
+    found = tensors(net)
+    match({name: value.shape for name, value in weights.items()}, {name: t.shape for name, t in found.items()}, where)
+    for name, tensor in found.items():
         tensor.copy_(torch.tensor(weights[name]))
 
 
-def _tensors(net: nn.Module) -> dict[str, torch.Tensor]:
+def tensors(net: nn.Module) -> dict[str, torch.Tensor]:
+    """All of them, by name, in the module's own memory."""
     return {name: tensor for name, tensor in net.state_dict().items() if not is_count(name)}
 
 
-def _array(tensor: torch.Tensor) -> np.ndarray:
+def array(tensor: torch.Tensor) -> np.ndarray:
+    """A copy."""
     tensor = tensor.float() if tensor.dtype == torch.bfloat16 else tensor  # NumPy has none
     return tensor.numpy(force=True).copy()

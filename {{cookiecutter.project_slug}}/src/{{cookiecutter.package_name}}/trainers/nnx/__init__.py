@@ -8,6 +8,7 @@ from ...processes import Alone, Processes
 
 TITLE = "JAX with Flax NNX"
 PLATFORMS = ("cpu", "gpu", "tpu")
+SUFFIX = ""  # of a checkpoint's name: it is a folder
 REFUSED = {"mps": "jax has no mps that is kept up: use --accelerator cpu"}  # platform: why not, what to use instead
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "clu", "numpy")
 BAD_VERSIONS = (

@@ -19,7 +19,7 @@ from ...errors import InputError
 from ...weights import Weights, init_words, overlay
 from ..schedule import Plan, learning_rate, schedule_steps
 from ..session import Session
-from . import checkpoint, weights
+from . import checkpoint, portable, weights
 from .export import write
 from .mesh import Devices
 from .remat import recompute
@@ -163,6 +163,15 @@ class Engine:
         state = self.restore(checkpoint) if checkpoint else self.init()
         return weights.get(nnx.merge(self.graphdef, *state.evaluated))
 
+    def state(self, checkpoint: Path) -> Weights:
+        """All of a checkpoint, by name; see `workflow`."""
+        return portable.get(self.restore(checkpoint), self._layout())
+
+    def write(self, given: Weights, path: Path, where: str) -> None:
+        """As a checkpoint. Raises InputError, beginning with `where` it comes from, where it is of another model."""
+        self._configure()
+        checkpoint.save(path, self.devices.put(portable.put(given, self.shapes, self._layout(), where), self.shardings))
+
     def export(self, format: str, batch: Batch, path: Path) -> None:
         """What it begins with, as a file of one of this framework's formats."""
         self._configure()
@@ -211,6 +220,9 @@ class Engine:
         """JAX's own settings are those of the process, which may hold engines of other runs."""
         jax.config.update("jax_enable_x64", self.config.accelerator.precision == "float64")
         jax.config.update("jax_default_device", self.devices.first)
+
+    def _layout(self) -> portable.Layout:
+        return weights.layout(nnx.eval_shape(self._model))
 
     def _create(self) -> TrainState:
         return self._state(self._model())

@@ -80,7 +80,7 @@ def create_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
     )
     if config.name == "adamw":
         return optax.chain(optax.scale_by_adam(b1=config.momentum, b2=config.beta2, eps=1e-8), decay)
-    return optax.chain(decay, optax.trace(config.momentum))
+    return optax.chain(decay, optax.trace(config.momentum) if config.momentum else optax.identity())
 
 
 def _filter(attribute: str) -> Callable | type:

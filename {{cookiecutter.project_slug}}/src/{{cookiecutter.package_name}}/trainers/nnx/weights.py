@@ -4,6 +4,9 @@ A name is the path of attributes joined by dots, with the leaf's name from one t
 its name and its layout.
 """
 
+from collections.abc import Sequence
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -26,7 +29,7 @@ NAMES: dict[type[nnx.Module], dict[str, str]] = {
 
 def get(model: nnx.Module) -> Weights:
     """Copies of all parameters and running statistics, by name."""
-    return {name: _array(variable, axes) for name, (variable, axes) in _leaves(model).items()}
+    return {name: array(variable[...], axes) for name, axes, variable in _leaves(model).values()}
 
 
 def put(weights: Weights, model: nnx.Module, where: str) -> None:
@@ -35,15 +38,20 @@ def put(weights: Weights, model: nnx.Module, where: str) -> None:
     Raises:
         InputError: where names or shapes differ, beginning with `where` they come from; nothing is written then.
     """
-    leaves = _leaves(model)
-    shapes = {name: [variable.shape[axis] for axis in axes] for name, (variable, axes) in leaves.items()}
+    leaves = _leaves(model).values()
+    shapes = {name: [variable.shape[axis] for axis in axes] for name, axes, variable in leaves}
     match({name: value.shape for name, value in weights.items()}, shapes, where)
-    for name, (variable, axes) in leaves.items():
+    for name, axes, variable in leaves:
         variable.set_value(jnp.asarray(weights[name].transpose(np.argsort(axes)), variable.dtype))
 
 
-def _leaves(model: nnx.Module) -> dict[str, tuple[nnx.Variable, tuple[int, ...]]]:
-    """Each parameter and running statistic by its name there, with the order of its axes there."""
+def layout(model: nnx.Module) -> dict[tuple[str, ...], tuple[str, tuple[int, ...]]]:
+    """Of each parameter and running statistic, by its path: its name there, and the order of its axes there."""
+    return {tuple(map(str, path)): (name, axes) for path, (name, axes, _) in _leaves(model).items()}
+
+
+def _leaves(model: nnx.Module) -> dict[tuple, tuple[str, tuple[int, ...], nnx.Variable]]:
+    """Of each parameter and running statistic, by its path: its name there, the order of its axes there, itself."""
     nodes, found = dict(nnx.iter_graph(model)), {}
     for path, variable in nodes.items():
         if isinstance(variable, (nnx.Param, nnx.BatchStat)):
@@ -55,10 +63,11 @@ def _leaves(model: nnx.Module) -> dict[str, tuple[nnx.Variable, tuple[int, ...]]
                 raise ValueError(f"{name}: without transpose_kernel=True a kernel is the mirror image of the one there")
             if names is KERNEL and leaf == "kernel":
                 axes = (*axes[:-3:-1], *axes[:-2])
-            found[name] = variable, axes
+            found[path] = name, axes, variable
     return found
 
 
-def _array(variable: nnx.Variable, axes: tuple[int, ...]) -> np.ndarray:
-    array = np.asarray(variable[...]).transpose(axes)
-    return np.array(array, np.float32 if array.dtype == jnp.bfloat16 else None, order="C")  # NumPy has no bfloat16
+def array(value: jax.Array, axes: Sequence[int]) -> np.ndarray:
+    """A copy, with its axes in another order."""
+    found = np.asarray(value).transpose(axes)
+    return np.array(found, np.float32 if found.dtype == jnp.bfloat16 else None, order="C")  # NumPy has no bfloat16
