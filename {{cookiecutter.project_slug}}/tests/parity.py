@@ -18,6 +18,7 @@ from flax import nnx
 
 from {{cookiecutter.package_name}} import task as tasks
 from {{cookiecutter.package_name}} import trainers
+from {{cookiecutter.package_name}}.data.batches import TrainBatches
 from {{cookiecutter.package_name}}.run import read_record
 from {{cookiecutter.package_name}}.trainers import workflow
 from {{cookiecutter.package_name}}.trainers.lightning import weights as lightning_weights
@@ -39,27 +40,64 @@ def settings_of_jax():
         jax.config.update("jax_enable_x64", False)
 
 
-# The proofs. `options` are those of a command; they win over what a proof sets.
+# The proofs. `options` are those of a command; what a proof sets wins over them.
+
+EVERYTHING = ("--trainer.accumulate=2", "--optimizer.schedule=cosine", "--optimizer.warmup_steps=10")
+EVERYTHING += ("--optimizer.clip_norm=0.5", "--optimizer.weight_decay=0.1", "--optimizer.ema_decay=0.9")
 
 
 @settings_of_jax()
 def assert_runs_agree(task, *options):
     """In losses, gradients, learning rates, metrics, weights and outputs, over a run with everything that changes it.
 
-    Of a hundred steps, with warm-up, a cosine schedule, clipping and micro-batches. It trains below the current folder.
+    Of a hundred steps, with warm-up, a cosine schedule, clipping, weight decay, micro-batches and an average, which is
+    what is compared of the weights. It trains below the current folder.
     """
-    options = (*steps(100), "--trainer.accumulate=2", "--optimizer.schedule=cosine", *options)
-    options = ("--optimizer.warmup_steps=10", "--optimizer.clip_norm=0.5", *options)
+    options = (*options, *steps(100), *EVERYTHING)
     runs, settings = train_both(task, *options), config(task, "nnx", *options)
     data = load_data(settings)
+    assert len(data.val) % settings.data.batch_size, "choose another batch size: the last one should be ragged"
     for tag in ("train/loss", "train/grad_norm", "train/learning_rate"):
         a, b = (values_of(folder, tag) for folder in runs.values())
         assert list(a) == list(range(1, settings.trainer.max_steps + 1))
         assert a == pytest.approx(b, rel=1e-9)
-    a, b = ([line for line in history(folder) if "val/loss" in line] for folder in runs.values())
-    for ours, theirs in zip(a, b, strict=True):  # both libraries add metrics up in float32
-        assert ours == pytest.approx(theirs, rel=1e-6)
+    for tag in ("val/loss", "test/loss"):
+        a, b = ([line for line in history(folder) if tag in line] for folder in runs.values())
+        assert a
+        for ours, theirs in zip(a, b, strict=True):  # both libraries add metrics up in float32
+            assert ours == pytest.approx(theirs, rel=1e-6, abs=1e-6)
     assert_models_agree(settings, *trained(settings, runs, data.spec), data.test[np.arange(16)])
+
+
+@settings_of_jax()
+def assert_gradients_agree(task, *options, examples=16):
+    """In outputs, and in the gradient of each loss, of a batch, to 1e-10 of a tensor's largest entry."""
+    settings = config(task, "nnx", *options)
+    data = load_data(settings)
+    net, model = make_twins(settings, data.spec)
+    begin_alike(net, model)
+    batch = TrainBatches(data, examples, settings.seed)[0]
+    assert_models_agree(settings, net, model, batch, 1e-10)
+    net.train()
+    model.train()
+    with float64():
+        ours = torch_gradients(settings, net, batch)
+    theirs = nnx_gradients(settings, model, batch)
+    assert ours.keys() == theirs.keys()
+    for loss, (value, grads) in ours.items():
+        assert value == pytest.approx(theirs[loss][0], rel=1e-10)
+        largest = max(np.abs(grad).max() for grad in grads.values())
+        assert_agree(grads, theirs[loss][1], 1e-10, floor=1e-3 * largest)
+
+
+@settings_of_jax()
+def assert_rounding_stays_small(task, *options):
+    """In float32 losses agree to 1e-5 at the first of fifty steps, and to 1e-3 at all of them."""
+    options = (*options, *steps(50), "--accelerator.precision=float32")
+    a, b = (values_of(folder, "train/loss") for folder in train_both(task, *options).values())
+    assert list(a) == list(range(1, 51))
+    assert a[1] == pytest.approx(b[1], rel=1e-5)
+    assert a == pytest.approx(b, rel=1e-3)
 
 
 @settings_of_jax()
@@ -68,10 +106,7 @@ def assert_steps_agree(task, *options, count=2, examples=8):
     settings = config(task, "nnx", *options)
     data = load_data(settings)
     net, model = make_twins(settings, data.spec)
-    # One-dimensional weights that begin at 0 would hide others: the last scale of a residual block, say.
-    weights = {name: value + 0.1 if value.ndim == 1 else value for name, value in lightning_weights.get(net).items()}
-    lightning_weights.put(weights, net, "the test")
-    nnx_weights.put(weights, model, "the test")
+    begin_alike(net, model)
     batches = [data.train[np.arange(examples * i, examples * (i + 1))] for i in range(count)]
     model.train()
     with float64():
@@ -126,6 +161,13 @@ def make_twins(settings, spec):
     return lightning.module().net, nnx.eval_shape(nnx_._model)
 
 
+def begin_alike(net, model):
+    """Both with the same weights, of which one-dimensional ones that are 0 would hide others: a block's last scale."""
+    weights = {name: value + 0.1 if value.ndim == 1 else value for name, value in lightning_weights.get(net).items()}
+    lightning_weights.put(weights, net, "the test")
+    nnx_weights.put(weights, model, "the test")
+
+
 def config_of(settings, framework):
     """The same config of a framework."""
     return dataclasses.replace(settings, framework=framework)
@@ -157,23 +199,53 @@ def tensors64(batch):
     return {name: value.double() if value.is_floating_point() else value for name, value in tensors(batch).items()}
 
 
-def assert_models_agree(settings, net, model, batch):
+def assert_models_agree(settings, net, model, batch, limit=1e-9):
     """In their weights, running statistics too, and in what they predict."""
-    assert_agree(lightning_weights.get(net), nnx_weights.get(model))
+    assert_agree(lightning_weights.get(net), nnx_weights.get(model), limit)
     net.eval()
     model.eval()
     a, b = (tasks.twin(tasks.find(settings.task), framework).predict_step for framework in HALVES)
     with float64(), torch.no_grad():
         a = a(net, tensors64(batch))
-    assert_agree(numpy(a), {name: np.asarray(value) for name, value in b(model, batch).items()})
+    assert_agree(numpy(a), {name: np.asarray(value) for name, value in b(model, batch).items()}, limit)
 
 
-def assert_agree(a, b):
-    """Each array, to 1e-9 of its largest value, or of 1e-3: a key's bias has no gradient, and holds rounding alone."""
+def assert_agree(a, b, limit=1e-9, floor=1e-3):
+    """Each array, relative to its largest entry, or to `floor`: a key's bias has no gradient, and holds rounding alone."""
     assert a.keys() == b.keys()
     a, b = ({name: value.astype(np.float64) for name, value in both.items()} for both in (a, b))
-    differences = {name: np.abs(a[name] - b[name]).max() / max(np.abs(a[name]).max(), 1e-3) for name in a}
-    assert [(name, value) for name, value in differences.items() if not value < 1e-9] == []
+    differences = {name: np.abs(a[name] - b[name]).max() / max(np.abs(a[name]).max(), floor) for name in a}
+    assert [(name, value) for name, value in differences.items() if not value < limit] == []
+
+
+def torch_gradients(settings, net, batch):
+    """By loss: its value, and the gradient of each parameter, by name."""
+    found = {}
+    for name, loss in tasks.twin(tasks.find(settings.task), "lightning").losses(settings).items():
+        total, weight = loss.fn(net, tensors64(batch))
+        named = dict(net.named_parameters())
+        grads = torch.autograd.grad(total / weight, list(named.values()), materialize_grads=True)
+        found[name] = (total / weight).item(), numpy(dict(zip(named, grads, strict=True)))
+    return found
+
+
+def nnx_gradients(settings, model, batch):
+    """The same, under the names and in the layout of weights in files."""
+    found, layout = {}, nnx_weights.layout(model)
+    graphdef, params, rest = nnx.split(model, nnx.Param, ...)
+    for name, loss in tasks.twin(tasks.find(settings.task), "nnx").losses(settings).items():
+
+        @jax.jit
+        @jax.value_and_grad
+        def value_and_grads(params, rest, batch, loss=loss):
+            total, weight = loss.fn(nnx.merge(graphdef, params, rest, copy=True), batch, nnx.Rngs(0))
+            return total / weight
+
+        value, grads = value_and_grads(params, rest, batch)
+        leaves = {tuple(map(str, path)): leaf[...] for path, leaf in nnx.to_flat_state(grads)}
+        named = {layout[path][0]: nnx_weights.array(leaf, layout[path][1]) for path, leaf in leaves.items()}
+        found[name] = value.item(), named
+    return found
 
 
 def torch_steps(settings, net, batches):

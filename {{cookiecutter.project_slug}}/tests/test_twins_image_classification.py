@@ -11,7 +11,7 @@ TASK = "image_classification"
 MODELS = list(tasks.find(TASK).models)
 # Too large for a hundred steps in a test, with what spares time otherwise; and one that is not, with small batches.
 LARGE = {"resnet18": "small", "resnet34": "imagenet", "resnet50": "small"}
-SLOW = {"resnet_small": ["--data.batch_size=16"]}
+SLOW = {"resnet_small": ["--data.batch_size=20"]}
 
 
 @pytest.mark.parametrize("model", [model for model in MODELS if model not in LARGE])

@@ -1,23 +1,15 @@
-"""Both halves of rating prediction are the same algorithm."""
+"""Both halves of rating prediction give the same ratings."""
 
 import numpy as np
 import torch
 from conftest import load_data
-from parity import HALVES, assert_agree, assert_runs_agree, assert_weights_go_across_and_back, config, make_twins, numpy
+from parity import HALVES, assert_agree, config, make_twins, numpy
 
 from {{cookiecutter.package_name}} import task as tasks
 from {{cookiecutter.package_name}}.twins import bridge
 
 TASK = "rating_prediction"
 FEW = ("--data.users=100", "--data.items=80", "--data.ratings=2000", "--data.batch_size=128")
-
-
-def test_a_run_is_the_same(project):
-    assert_runs_agree(TASK, *FEW)
-
-
-def test_weights_go_across_and_back():
-    assert_weights_go_across_and_back(TASK, *FEW)
 
 
 def test_ratings_of_every_item_are_the_same():
