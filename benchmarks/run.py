@@ -2,6 +2,7 @@
 
     make bench                      every pair
     make bench ARGS="--pairs 1"     quicker, and rougher
+    make bench ARGS=--quick         a few steps and images: whether it runs, no figures
 
 A pair is two processes, one after the other: the bare loop (bare.py), and `train.py` with its preset, logging, events,
 histograms, pictures, progress and checkpoints. The figure is the median of the pairs' ratios, with the smallest and the
@@ -31,7 +32,10 @@ def main():
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--frameworks", nargs="+", default=["lightning", "nnx"])
     parser.add_argument("--models", nargs="+", default=["mlp", "convnet"])
+    parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.pairs, STEPS["mlp"], STEPS["convnet"] = 1, 40, 40
     bake()
     print("| model | framework | bare loop, steps/s | with everything on, steps/s | ratio (smallest to largest) |")
     print("|---|---|---|---|---|")
@@ -42,7 +46,7 @@ def main():
             bare_rate, rate = (statistics.median(column) for column in zip(*pairs, strict=True))
             spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
             print(f"| {model} | {framework} | {bare_rate:,.0f} | {rate:,.0f} | {spread} |", flush=True)
-    print("\n" + python(HERE / "folder.py", "bench"))
+    print("\n" + python(HERE / "folder.py", "bench", *(["--pairs", 1, "--images", 64] if arguments.quick else [])))
 
 
 def bake():

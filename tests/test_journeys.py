@@ -70,6 +70,16 @@ def test_the_demo_trains_both_frameworks_and_ends_with_the_tensorboard_command(t
     assert all(result["finished"] for result in results)
 
 
+def test_the_benchmarks_run():
+    result = make("bench", "ARGS=--quick --models mlp --frameworks nnx")
+    assert result.returncode == 0, result.stderr
+    bare, loader = (
+        table.splitlines() for table in result.stdout[result.stdout.index("| model") :].strip().split("\n\n")
+    )
+    assert [line.count("|") for line in bare] == [6] * 3
+    assert [line.count("|") for line in loader] == [5] * 4
+
+
 def test_a_project_for_development_runs_the_templates_own_source_and_keeps_its_runs(tmp_path):
     for _ in range(2):
         result = make("dev", f"BUILD={tmp_path}")

@@ -203,11 +203,6 @@ class Engine:
         """A checkpoint's weights by name, as in files, or the initial ones."""
         return weights.get(self.module(checkpoint=checkpoint).evaluated)
 
-    def export(self, format: str, batch: Batch, path: Path) -> None:
-        """What it begins with, as a file of one of this framework's formats."""
-        module = self.module()
-        write(format, module.net, module.twin.predict_step, tensors(batch), path)
-
     def state(self, checkpoint: Path) -> Weights:
         """All of a checkpoint, by name; see `workflow`."""
         module = self.module()
@@ -232,6 +227,11 @@ class Engine:
         trainer.strategy.optimizers = optimizers
         trainer.strategy.lr_scheduler_configs = list(map(LRSchedulerConfig, schedulers))
         trainer.save_checkpoint(path)
+
+    def export(self, format: str, batch: Batch, path: Path) -> None:
+        """What it begins with, as a file of one of this framework's formats."""
+        module = self.module()
+        write(format, module.net, module.twin.predict_step, tensors(batch), path)
 
     def peak_memory(self) -> int:
         return peak_memory(self.device)
