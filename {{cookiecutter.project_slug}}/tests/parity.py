@@ -44,6 +44,7 @@ def settings_of_jax():
 
 EVERYTHING = ("--trainer.accumulate=2", "--optimizer.schedule=cosine", "--optimizer.warmup_steps=10")
 EVERYTHING += ("--optimizer.clip_norm=0.5", "--optimizer.weight_decay=0.1", "--optimizer.ema_decay=0.9")
+EVERYTHING += ("--optimizer.momentum=0.8", "--optimizer.beta2=0.9")
 
 
 @settings_of_jax()

@@ -282,6 +282,14 @@ def test_runs_of_one_kind_are_said_to_have_none_ahead():
     assert "none can be ahead" in line
 
 
+def test_a_run_that_began_with_the_state_of_another_is_not_ahead_of_one_that_did_not():
+    rows = [Row("test/accuracy", [[0.9, 0.91], [0.8, 0.81]], plain, "max")]
+    first, second = verdict(rows, "ab", parents=["", "runs/001"])
+    assert first == "b began with the state of runs/001, whose steps and time are not counted here."
+    assert "ahead" not in second
+    assert "ahead" in verdict(rows, "ab", parents=["runs/001"] * 2)[0]
+
+
 # What is refused.
 
 

@@ -64,7 +64,7 @@ def finished(begin, *options):
     """The folder of a run that is done."""
     run = begin(*options)
     save(run, 4)
-    run.finish({"steps": 4})
+    run.finish({"steps": 4, "metrics": {}})
     return run.folder
 
 
@@ -280,7 +280,7 @@ def test_a_finished_run_of_another_config_is_refused(begin):
 
 def test_a_name_that_is_taken_is_refused_where_nothing_shall_be_resumed(begin):
     interrupted(begin, "--name", "mine")
-    with pytest.raises(InputError, match="mine exists: choose another --name, or --resume auto"):
+    with pytest.raises(InputError, match="mine exists: choose another --name, or train with --resume auto"):
         Run.choose(config("--name", "mine", "--resume", "never"))
 
 
@@ -431,7 +431,7 @@ def test_a_run_is_unfinished_until_its_result_is_there(begin):
     folder = interrupted(begin)
     assert runs.read_record(folder).status == "unfinished"
     run = begin()
-    run.finish({"steps": 4})
+    run.finish({"steps": 4, "metrics": {}})
     assert runs.read_record(folder).status == "finished"
 
 
@@ -450,7 +450,7 @@ def test_a_state_without_a_part_that_is_needed_is_not_carried_on(begin, before, 
 
 
 def test_a_result_makes_a_run_finished(begin):
-    assert runs.read_result(finished(begin)) == {"steps": 4}
+    assert runs.read_result(finished(begin)) == {"steps": 4, "metrics": {}}
 
 
 def test_a_run_is_called_by_its_place_among_the_runs(begin):

@@ -7,12 +7,19 @@ import pytest
 from conftest import FRAMEWORKS, SMALL, TASK, history, make_engine, steps
 
 from {{cookiecutter.package_name}} import cli as commands
+from {{cookiecutter.package_name}} import task as tasks
 from {{cookiecutter.package_name}} import trainers, weights
 from {{cookiecutter.package_name}}.run import read_config, read_result, read_spec
 
 pytest.importorskip("matplotlib", reason="needs the extra [compare]")
 
 WORDS = ("compare", TASK, *SMALL, *steps(4), "--trainer.val_every=2", "--trainer.log_every=2")
+
+
+def test_a_twin_that_is_gone_is_told_before_the_other_is_trained(complaint, monkeypatch):
+    monkeypatch.setattr(tasks, "__file__", "elsewhere/task.py")
+    monkeypatch.setattr(tasks, "names", lambda: [TASK])
+    assert f"{TASK} has no half for {FRAMEWORKS[0]}" in complaint(*WORDS)
 
 
 @pytest.fixture(scope="module")

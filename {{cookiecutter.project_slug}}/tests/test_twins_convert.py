@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from {{cookiecutter.package_name}}.twins import convert as room
 
 EVERYTHING = ("--optimizer.weight_decay=0.1", "--optimizer.clip_norm=0.5", "--trainer.accumulate=2")
 EVERYTHING += ("--optimizer.ema_decay=0.9", "--optimizer.schedule=cosine", "--optimizer.warmup_steps=2")
+EVERYTHING += ("--optimizer.momentum=0.8", "--optimizer.beta2=0.9")
 EACH = [pytest.param(task, marks=[pytest.mark.slow] * (task != TASK)) for task in tasks.names()]
 HAS, TO = FRAMEWORKS
 OTHER = dict(zip(FRAMEWORKS, reversed(FRAMEWORKS), strict=True))
@@ -39,10 +41,10 @@ def begin(framework, *options, task=TASK):
     return train(load_config(task, ["--framework", framework, *small(task), "--trainer.log_every=1", *options]))
 
 
-def converted(folder, framework, *options):
+def converted(folder, framework, *options, best=True):
     """The folder of what a run becomes."""
     options = ["--framework", framework, f"--resume={folder}", *options]
-    return room.convert(load_config("", options, saved={**read_config(folder), "name": ""}))
+    return room.convert(load_config("", options, saved={**read_config(folder), "name": ""}), best)
 
 
 def state_of(folder, checkpoint="last"):
@@ -124,6 +126,19 @@ def test_there_and_back_nothing_has_changed(project, way):
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("way", WAYS)
+def test_every_part_of_a_state_is_written_and_read(project, way, framework):
+    first = begin(HAS, *steps(1), *way)
+    engine = make_engine(load_config("", {"framework": framework}, saved=read_config(first)), read_spec(first))
+    rng = np.random.default_rng(0)
+    state = {name: rng.integers(1, 9, value.shape).astype(value.dtype) for name, value in state_of(first).items()}
+    engine.write(state, project / "checkpoint", "the test")
+    assert_equal(engine.state(project / "checkpoint"), state)
+    shown = {name: state.get(f"ema/{name}", state[f"weights/{name}"]) for name in engine.weights(None)}
+    assert_equal(engine.weights(project / "checkpoint"), shown)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_what_has_come_back_goes_on_bit_for_bit(project, framework):
     first = begin(framework, *steps(3), *EVERYTHING)
     back = converted(converted(first, OTHER[framework]), framework)
@@ -141,7 +156,7 @@ def test_a_converted_run_has_the_last_and_the_best_of_the_other(project, rate):
     there = converted(first, TO)
     old, new = read_record(first), read_record(there)
     assert (new.step, new.start, new.parent, new.status) == (4, 4, str(first), "unfinished")
-    assert (new.best_step, new.best_metrics) == (old.best_step, old.best_metrics)
+    assert (new.best_step, new.best_metrics, new.stale) == (old.best_step, old.best_metrics, old.stale)
     assert_equal(state_of(first, "best"), state_of(there, "best"))
 
 
@@ -153,6 +168,18 @@ def test_a_converted_run_is_evaluated_as_the_other(project, finished, framework)
         for folder in (first, converted(first, OTHER[framework]))
     )
     assert a["test/loss"] == pytest.approx(b["test/loss"], rel=1e-5)
+
+
+def test_what_goes_on_at_once_chooses_a_best_of_its_own_as_within_a_framework(project):
+    first = begin(HAS, *steps(4), "--trainer.val_every=1")
+    for framework in FRAMEWORKS:
+        rest = begin(framework, *steps(2), "--optimizer.learning_rate=10", f"--resume={first}")
+        assert read_record(rest).best_step > 4
+
+
+def test_a_converted_run_is_exported_before_it_is_trained(project, cli, finished):
+    there = converted(finished, TO)
+    assert cli("export", there, "--format=safetensors").code == 0
 
 
 def test_a_converted_run_has_the_config_and_what_was_fitted(project):
@@ -168,7 +195,7 @@ def test_it_gets_the_name_that_is_asked_for_and_else_the_next_number(project):
     first = begin("lightning", *steps(1))
     names = [converted(first, "nnx", *options).name for options in ((), ("--name=mine",), ())]
     assert names == ["001", "mine", "002"]
-    with pytest.raises(InputError, match="mine exists: choose another --name"):
+    with pytest.raises(InputError, match="mine exists: choose another --name, or train with --resume auto"):
         converted(first, "nnx", "--name=mine")
 
 
@@ -199,7 +226,7 @@ def test_the_same_command_with_the_other_framework_goes_on_with_it(apart, projec
 def test_to_resume_it_in_the_other_framework_is_the_same_in_one_go(apart, project, cli):
     first = begin("lightning", *steps(3))
     assert cli("train", "--framework=nnx", f"--resume={first}").code == 0
-    converted(first, "nnx")
+    converted(first, "nnx", best=False)
     begin("nnx", *steps(3))
     one, two = (first.parents[1] / "nnx" / name for name in ("001", "002"))
     assert history(one) == history(two)
@@ -211,15 +238,22 @@ def test_to_resume_it_in_the_other_framework_is_the_same_in_one_go(apart, projec
 
 MISTAKES = {
     "no run": (["convert"], "usage: convert RUN --to FRAMEWORK"),
-    "no framework": (["convert", "RUN"], f"RUN is a run of {HAS} already: --to {TO}"),
-    "its own framework": (["convert", "RUN", "--to", HAS], f"RUN is a run of {HAS} already: --to {TO}"),
-    "a framework that is none": (["convert", "RUN", "--to=caffe"], "--framework caffe: expected one of"),
-    "both": (["convert", "RUN", "--to=both"], "framework = 'both': one process trains one of them"),
-    "an option that is none": (["convert", "RUN", "--to", TO, "--nmae=x"], "nmae"),
+    "no framework": (["convert", "RUN"], f"RUN is a run of {HAS}: convert it --to {TO}"),
+    "its own framework": (["convert", "RUN", "--to", HAS], f"RUN is a run of {HAS}: convert it --to {TO}"),
+    "a framework that is none": (["convert", "RUN", "--to=caffe"], f"RUN is a run of {HAS}: convert it --to {TO}"),
+    "both": (["convert", "RUN", "--to=both"], f"RUN is a run of {HAS}: convert it --to {TO}"),
+    "nothing after --to": (["convert", "RUN", "--to"], "--to needs a value"),
+    "an option that is none": (["convert", "RUN", "--to", TO, "--nmae=x"], "convert takes no --nmae=x"),
+    "an option of training": (
+        ["convert", "RUN", "--to", TO, "--data.batch_size=3"],
+        "convert takes no --data.batch_size=3: convert RUN --to FRAMEWORK [--name NAME] [--run_dir DIR]; other options "
+        "are for train --resume",
+    ),
+    "another run": (["convert", "RUN", "--to", TO, "--resume=other"], "convert takes no --resume=other"),
     "a folder that is no run": (["convert", "nowhere", "--to", TO], "nowhere is no run: it holds no config.yaml"),
-    "another batch of data": (
-        ["convert", "RUN", "--to", TO, "--optimizer.name=sgd"],
-        "optimizer.name is 'adamw' there",
+    "another optimizer": (
+        ["train", "--framework", TO, "--resume=RUN", "--optimizer.name=sgd"],
+        "optimizer.name is 'adamw' there, here 'sgd': these must agree",
     ),
     "an average that it lacks": (
         ["train", "--framework", TO, "--resume=RUN", "--optimizer.ema_decay=0.5"],
@@ -273,6 +307,26 @@ def test_a_state_of_another_model_is_refused_with_what_both_have(project, finish
     assert list(project.iterdir()) == []
 
 
+def test_a_run_without_momentum_does_not_go_on_with_one(complaint, project):
+    first = begin(HAS, *steps(1), "--optimizer.name=sgd", "--optimizer.momentum=0")
+    line = complaint("train", "--framework", TO, f"--resume={first}", "--optimizer.momentum=0.9")
+    assert "optimizer.momentum is 0.0 there, here 0.9: these must agree" in line
+
+
+def test_a_run_of_no_framework_is_refused(complaint, finished, project):
+    shutil.copytree(finished, "run")
+    config = Path("run/config.yaml")
+    config.write_text(config.read_text().replace(f"framework: {HAS}", "framework: both"))
+    assert "framework = 'both'" in complaint("convert", "run", "--to", TO)
+
+
+def test_a_mistake_with_a_damaged_checkpoint_is_told_once(project, cli):
+    first = begin(HAS, *steps(2), "--trainer.val_every=1")
+    shutil.rmtree(first / "checkpoints" / read_record(first).last, ignore_errors=True)
+    (first / "checkpoints" / read_record(first).last).unlink(missing_ok=True)
+    assert cli("convert", first, "--to", TO).err.count("warning: ") == 1
+
+
 @pytest.mark.parametrize("moment", ["fill", "seal", "os.rename"])
 def test_an_interrupted_conversion_leaves_nothing(project, finished, monkeypatch, moment):
     with monkeypatch.context() as patch:
@@ -288,10 +342,12 @@ def test_a_disk_that_is_full_leaves_nothing(project, finished, monkeypatch):
         raise OSError(28, "No space left on device", "checkpoint")
 
     monkeypatch.setattr(room, "seal", full)
-    with pytest.raises(RunError, match=f"^checkpoint: No space left on device: nothing has been made of {finished}$"):
+    with pytest.raises(RunError, match=f"^checkpoint: No space left on device: nothing has been made of {finished}: "):
         converted(finished, TO, "--run_dir=runs")
     assert [path.name for path in project.rglob("*") if path.is_file()] == []
 
 
-def test_a_mistake_that_the_other_process_finds_is_one_line(apart, complaint, finished):
-    assert f"is a run of {HAS} already" in complaint("convert", finished, "--to", HAS)
+def test_a_mistake_that_the_other_process_finds_is_one_line(apart, complaint, finished, project):
+    shutil.copytree(finished, "run")
+    (Path("run", "fitted", "spec.json")).unlink()
+    assert "run/fitted/spec.json is gone" in complaint("convert", "run", "--to", TO)

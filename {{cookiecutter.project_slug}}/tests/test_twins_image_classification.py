@@ -1,11 +1,18 @@
 """Both halves of image classification are the same algorithm, for each of its models."""
 
+import dataclasses
+
 import pytest
+from conftest import steps
 from parity import assert_runs_agree, assert_steps_agree, assert_weights_go_across_and_back, config, make_twins
 
+from {{cookiecutter.package_name}} import load_config
 from {{cookiecutter.package_name}} import task as tasks
 from {{cookiecutter.package_name}}.errors import InputError
+from {{cookiecutter.package_name}}.run import read_config
+from {{cookiecutter.package_name}}.trainers import workflow
 from {{cookiecutter.package_name}}.twins import bridge
+from {{cookiecutter.package_name}}.twins.convert import convert
 
 TASK = "image_classification"
 MODELS = list(tasks.find(TASK).models)
@@ -28,6 +35,15 @@ def test_steps_of_large_models_are_the_same(model):
 @pytest.mark.parametrize("model", MODELS)
 def test_weights_go_across_and_back(model):
     assert_weights_go_across_and_back(TASK, f"--model.name={model}")
+
+
+@pytest.mark.parametrize("framework", ["lightning", "nnx"])
+def test_an_average_goes_over_with_its_running_statistics(project, framework):
+    settings = config(TASK, framework, "--model.name=resnet_small", *steps(1), "--optimizer.ema_decay=0.5", "--data.batch_size=20")
+    first, [other] = workflow.train(settings), {"lightning", "nnx"} - {framework}
+    settings = dataclasses.replace(settings, framework=other, resume=str(first))
+    a, b = (workflow.evaluate(f, load_config(saved=read_config(f)))[0] for f in (first, convert(settings, best=True)))
+    assert a == pytest.approx(b, rel=1e-6)
 
 
 def test_weights_of_another_model_are_refused():

@@ -1,16 +1,22 @@
 """The commands. Imports no framework: that takes seconds, and a mistake should be told at once.
 
-train [TASK[/PRESET]] [options]    evaluate RUN [options]    predict RUN INPUT... [options]
-export RUN --format FORMAT [options]        doctor [TASK[/PRESET]] [options]
-convert RUN --to FRAMEWORK [options]
-compare [TASK[/PRESET]] [options]           compare RUN RUN... [options]
+train [TASK[/PRESET]] [options]      train, or go on with an interrupted run, and test
+evaluate RUN [options]               a run's metrics on its test split
+predict RUN INPUT... [options]       what its model makes of inputs
+export RUN --format FORMAT           its model as a file for other programs
+convert RUN --to FRAMEWORK           a run of the other framework that goes on from there
+compare [TASK[/PRESET]] [options]    train every framework, and put them side by side
+compare RUN RUN... [options]         the same of finished runs
+doctor [TASK[/PRESET]] [options]     versions and devices; what a task would need of them
+
+COMMAND --help tells more. RUN is a run's folder, TASK one of
+{tasks}
 """
 
 import csv
 import dataclasses
 import errno
 import math
-import multiprocessing
 import os
 import platform
 import re
@@ -22,7 +28,6 @@ import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +37,7 @@ from . import task as tasks
 from . import trainers
 from .config import Config, closest, options_help, read_options, to_dict
 from .errors import Error, InputError
+from .processes import apart
 
 FOLDER_FILE = (
     "TRAIN_WRITES_ITS_FOLDER_TO"  # how `--framework both` learns where the process that it started has trained
@@ -60,7 +66,7 @@ def main(command: str = "") -> int:
         "compare": compare,
     }
     if not words or words[0] in ("-h", "--help"):
-        print(__doc__.strip().partition("\n\n")[2])
+        print(__doc__.strip().partition("\n\n")[2].format(tasks=", ".join(tasks.names())))
         return 0 if words else 2
     try:
         if words[0] not in commands:
@@ -247,20 +253,30 @@ def export(words: list[str]) -> int:
 
 
 def convert(words: list[str]) -> int:
-    """convert RUN --to FRAMEWORK [--name NAME] [--KEY VALUE ...]
+    """convert RUN --to FRAMEWORK [--name NAME] [--run_dir DIR]
 
-    A new run of the other framework that begins where RUN is: weights, averages, the optimizer's state, steps, the
-    best so far. `train` with RUN's options and --framework FRAMEWORK goes on with it, --trainer.max_steps more.
+    A run of the other framework that is where RUN is: weights, averages, the optimizer's state, steps, the best so
+    far. `train` with RUN's options and --framework FRAMEWORK goes on with it, --trainer.max_steps more. To go on at
+    once, or with other options: train --framework FRAMEWORK --resume RUN [--KEY VALUE ...]
     """
-    if len(trainers.frameworks()) == 1:
-        raise InputError(f"convert: this project has one framework, {', '.join(trainers.frameworks())}")
+    names, usage = list(trainers.frameworks()), _usage(convert.__doc__)
+    if len(names) == 1:
+        raise InputError(f"convert: this project has one framework, {names[0]}")
     if not words or words[0].startswith("-"):
-        raise InputError(f"usage: {_usage(convert.__doc__)}")
-    options = [f"--resume={words[0]}", *(re.sub("^--to(?==|$)", "--framework", word) for word in words[1:])]
-    config = trainers.load_config("", options, saved=_parent(options))
+        raise InputError(f"usage: {usage}")
+    taken, rest = _take(words[1:], ["to", "name", "run_dir"], usage)
+    if rest:
+        raise InputError(f"convert takes no {rest[0]}: {usage}; other options are for train --resume {words[0]}")
+    from .run import read_config
+
+    saved, to = read_config(Path(words[0])), taken.pop("to", "")
+    if to not in names or to == saved["framework"]:
+        others = " or ".join(f"--to {name}" for name in names if name != saved["framework"])
+        raise InputError(f"{words[0]} is a run of {saved['framework']}: convert it {others}")
+    options = {"name": "", "init": "", "init_skip": "", **taken, "framework": to, "resume": words[0]}
     from .twins.convert import convert_apart
 
-    print(convert_apart(config))
+    print(convert_apart(trainers.load_config("", options, saved=saved), best=True))
     return 0
 
 
@@ -321,6 +337,7 @@ def _train_each(target: str, words: list[str], options: Any) -> tuple[int, list[
     configs = [dataclasses.replace(config, framework=name, seed=seed) for seed in seeds for name in names]
     for one in configs:  # a mistake that can be told now is told before the first of them trains
         trainers.check(one)
+        tasks.check_twin(tasks.find(one.task), one.framework)
     settings = room.settings_of(config, options)
     folder = room.place(config, options, settings)
     print(f"{folder}: {len(configs)} runs", file=sys.stderr)
@@ -332,8 +349,7 @@ def _train_each(target: str, words: list[str], options: Any) -> tuple[int, list[
             extra += ["--init", f"{path}"]
             if not path.exists():
                 first = dataclasses.replace(config, framework=names[0], seed=seed)
-                with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-                    pool.submit(workflow.write_initial, to_dict(first), path).result()
+                apart(workflow.write_initial, to_dict(first), path)
         for name in names if i % 2 == 0 else reversed(names):  # what drifts, as a machine's heat, is of both
             print(f"\nrun {len(folders) + 1} of {len(configs)}: {name}, seed {seed}", file=sys.stderr, flush=True)
             code, trained = _train_apart([*[target] * bool(target), *words, "--framework", name, *extra])
@@ -400,8 +416,7 @@ def _rehearse(config: Config, memory: str) -> list[str]:
         raise InputError(f"accelerator.devices = 0 means all, but no {platform} is here: give --accelerator.devices")
     there = float(memory) * 2**30 if memory else hardware.memory(platform) if here.get(platform) else 0
     fake = dataclasses.replace(accelerator, platform="cpu", devices=number, nodes=1)
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        held = pool.submit(workflow.rehearse, to_dict(dataclasses.replace(config, accelerator=fake))).result()
+    held = apart(workflow.rehearse, to_dict(dataclasses.replace(config, accelerator=fake)))
     print(f"{name}: one step of {config.task} as {number} x {platform} would take it, each of which would hold")
     total = sum(held.values())
     for what, size in {**held, "together": total}.items():

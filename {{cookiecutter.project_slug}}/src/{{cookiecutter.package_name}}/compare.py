@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from . import task as tasks
 from .config import Config, FolderName, PositiveInt, flatten, option, to_dict
 from .errors import InputError
-from .run import HARMLESS, read_config, read_result, write_json
+from .run import HARMLESS, read_config, read_environment, read_result, write_json
 
 REPORT, SETTINGS = "report.html", "compare.json"
 
@@ -76,6 +76,11 @@ class FinishedRun:
     result: Mapping[str, Any]
     environment: Mapping[str, Any]
     curves: Mapping[str, Sequence[Point]]
+
+    @property
+    def parent(self) -> str:
+        """The run whose state it began with, if any."""
+        return str(self.result.get("parent", ""))
 
     def best(self, task: tasks.Task) -> float:
         """Of the monitored metric; NaN where it was never logged."""
@@ -149,7 +154,7 @@ def _read(folder: Path) -> FinishedRun:
     result = read_result(folder)
     curves: dict[str, list[Point]] = {}
     try:
-        environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+        environment = read_environment(folder)
         for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
             entry = json.loads(line)
             step, seconds = int(entry.pop("step")), float(entry.pop("seconds"))
@@ -157,8 +162,6 @@ def _read(folder: Path) -> FinishedRun:
                 curves.setdefault(tag, []).append(Point(step, seconds, float(value)))
         run = FinishedRun(folder, {"init": "", "preset": "", **config}, result, environment, curves)
         # What is needed later is there.
-        if not re.fullmatch(r"[\w.-]*", run.config["preset"]):
-            raise ValueError(f"preset = {run.config['preset']!r}")
         rows_of([Column("", [run])], None)
         _ = _alike(run, run), command(run), [*result["versions"].items()], result["finished"], environment["python"]
     except OSError as error:
@@ -225,7 +228,8 @@ def columns_of(runs: Sequence[FinishedRun]) -> list[Column]:
 def _alike(a: FinishedRun, b: FinishedRun) -> bool:
     """Whether two runs differ in their seed only: also the hardware and the versions are equal."""
     keys = {"framework": "config", "preset": "config", "devices": "environment", "versions": "result"}
-    return not differing([a, b]) and all(getattr(a, of)[key] == getattr(b, of)[key] for key, of in keys.items())
+    alike = all(getattr(a, of)[key] == getattr(b, of)[key] for key, of in keys.items())
+    return alike and not differing([a, b]) and a.parent == b.parent
 
 
 def _labels(runs: Sequence[FinishedRun]) -> list[str]:
@@ -382,10 +386,12 @@ def unit(columns: Sequence[Column]) -> str:
     return "seed" if all(len(set(of)) == len(of) for of in seeds) else "run"
 
 
-def verdict(rows: Sequence[Row], labels: Sequence[str], unit: str = "seed") -> list[str]:
+def verdict(rows: Sequence[Row], labels: Sequence[str], unit: str = "seed", parents: Sequence[str] = ()) -> list[str]:
     """Which column is ahead on what and by how much: a sentence for each row that can be judged.
 
-    unit: what the runs of a column differ in.
+    Args:
+        unit: what the runs of a column differ in.
+        parents: of each column, the run whose state it began with, if any.
     """
     if len(labels) < 2:
         return ["All of these runs are of one kind: none can be ahead, and the spread is all they tell."]
@@ -395,7 +401,11 @@ def verdict(rows: Sequence[Row], labels: Sequence[str], unit: str = "seed") -> l
         said = [f"One {unit}{of} tells nothing about the spread, so none is called ahead: more of them would tell."]
     else:
         said = []
-    return said + [_sentence(row, labels, told=not alone) for row in judged]
+    if carried := len(set(parents)) > 1:
+        for label, parent in zip(labels, parents, strict=True):
+            if parent:
+                said.append(f"{label} began with the state of {parent}, whose steps and time are not counted here.")
+    return said + [_sentence(row, labels, told=not alone and not carried) for row in judged]
 
 
 def _sentence(row: Row, labels: Sequence[str], told: bool) -> str:

@@ -7,7 +7,6 @@ of whichever has trained them.
 import contextlib
 import dataclasses
 import importlib.util
-import json
 import os
 import shutil
 import sys
@@ -23,7 +22,7 @@ from . import task as tasks
 from . import weights
 from .config import Config, closest, flatten
 from .errors import InputError
-from .run import HARMLESS, read_config, read_record, read_result, read_spec, versions
+from .run import HARMLESS, read_config, read_environment, read_record, read_result, read_spec, versions
 from .task import Field, Signature
 from .trainers import frameworks, workflow
 
@@ -106,7 +105,7 @@ def card(folder: Path, config: Config, format: Format, checkpoint: Path, signatu
     """What a model is, in Markdown."""
     run = "/".join((config.task, config.preset or "default", config.framework, folder.resolve().name))
     settings = {key: value for key, value in flatten(read_config(folder)).items() if key not in HARMLESS}
-    environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+    environment = read_environment(folder)
     packages = frameworks()[format.framework].PACKAGES if format.framework else ("safetensors", "numpy")
     commit = f" Commit {environment['git_commit']}." if environment["git_commit"] else ""
     parts = {

@@ -59,7 +59,8 @@ def write(runs: Sequence[FinishedRun], folder: Path, target: float | None, typed
     """
     columns = compare.columns_of(runs)
     rows = compare.rows_of(columns, target)
-    said = compare.verdict(rows, [column.label for column in columns], compare.unit(columns))
+    labels, parents = [column.label for column in columns], [column.runs[0].parent for column in columns]
+    said = compare.verdict(rows, labels, compare.unit(columns), parents)
     look = compare.board(runs)
     commands = [typed, *dict.fromkeys(compare.command(run) for run in runs), look]
     path = folder / compare.REPORT

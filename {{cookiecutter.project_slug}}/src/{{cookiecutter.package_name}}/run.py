@@ -156,14 +156,17 @@ class Run:
         return cls.new(config)
 
     @classmethod
-    def new(cls, config: Config) -> "Run":
-        """One that nothing has begun. Writes nothing. Raises InputError as `choose` does."""
+    def new(cls, config: Config, other: Record | None = None) -> "Run":
+        """One that nothing has begun. Writes nothing. Raises InputError as `choose` does.
+
+        other: the record of the run that `resume` names, where it has been read.
+        """
         parent = _parent(config)
         numbers = [int(folder.name) for folder in parent.glob("*") if folder.name.isdigit()]
         folder = parent / (config.name or f"{max(numbers, default=0) + 1:03d}")
         if (folder / "config.yaml").exists():
-            raise InputError(f"{folder} exists: choose another --name, or --resume auto to go on with it")
-        return cls(config, folder, *_beginning(config, config.resume))
+            raise InputError(f"{folder} exists: choose another --name, or train with --resume auto to go on with it")
+        return cls(config, folder, *_beginning(config, config.resume, other))
 
     @classmethod
     def _continued(cls, config: Config, folder: Path) -> "Run":
@@ -336,11 +339,15 @@ class Held(InputError):
 
 
 def begun(config: Config) -> Path | None:
-    """The folder of the run that a command has begun and not finished, if any."""
+    """The folder of the run that a command has begun, if any: the named one, or one that is unfinished and free."""
     if config.name:
         folder = _parent(config) / config.name
         return folder if (folder / "config.yaml").exists() and _is_at(config, folder) else None
-    return next(_unfinished(config), None)
+    for folder in _unfinished(config):
+        with contextlib.suppress(Held):
+            _lock(folder).release()
+            return folder
+    return None
 
 
 def drift(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
@@ -362,6 +369,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     for key in ("task", "framework"):
         if not isinstance(found.get(key), str):
             raise InputError(f"{path} is damaged: it has no {key}")
+    if not re.fullmatch(r"(?!\.+$)[\w.-]*", preset := str(found.get("preset", ""))):  # it names a folder
+        raise InputError(f"{path} is damaged: preset = {preset!r}")
     return found
 
 
@@ -463,7 +472,7 @@ def _reading(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
-    except (ValueError, TypeError, KeyError, EOFError, yaml.YAMLError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, EOFError, yaml.YAMLError) as error:
         raise InputError(f"{path} is damaged: {' '.join(str(error).split())}") from error
 
 
@@ -508,7 +517,15 @@ def _write_spec(fitted: Path, spec: Mapping[str, Any]) -> None:
 def read_result(folder: Path) -> dict[str, Any]:
     path = folder / "result.json"
     with _reading(path):
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        found = dict(json.loads(path.read_text(encoding="utf-8")))
+        return {**found, "metrics": {name: float(value) for name, value in found["metrics"].items()}}
+
+
+def read_environment(folder: Path) -> dict[str, Any]:
+    path = folder / "environment.json"
+    with _reading(path):
+        found = dict(json.loads(path.read_text(encoding="utf-8")))
+        return {**found, "versions": dict(found["versions"]), "git_commit": str(found["git_commit"])}
 
 
 def check_spec(folder: Path, spec: Mapping[str, Any]) -> None:
@@ -599,9 +616,11 @@ def _parent(config: Config) -> Path:
     return Path(config.run_dir, config.task, config.preset or "default", config.framework)
 
 
-def _beginning(config: Config, resume: str) -> tuple[Record, Path | None]:
+def _beginning(config: Config, resume: str, record: Record | None = None) -> tuple[Record, Path | None]:
     """The record that a run begins with, and the checkpoint of another run whose state it carries on: its steps count
     on, the best is its own.
+
+    record: of that run, where it has been read.
 
     Raises InputError where that is no run, or one of something else.
     """
@@ -609,15 +628,16 @@ def _beginning(config: Config, resume: str) -> tuple[Record, Path | None]:
         return Record(), None
     other = Path(resume)
     old, new = flatten(read_config(other)), flatten(to_dict(config))
-    record = sound_record(other)
+    record = record or sound_record(other)
     if not record.last:
         raise InputError(f"{other} holds no checkpoint to resume from")
     keys = [key for key in new if key.startswith("model.") or key in AGREEING]
     wrong = [key for key in keys if old.get(key) != new[key]]
     # Only with these is there something more in the state.
-    wrong += [key for key, has in PARTS.items() if has(old.get(key)) != has(new[key])]
+    parts = PARTS | ({"optimizer.momentum": bool} if new["optimizer.name"] == "sgd" else {})
+    wrong += [key for key, has in parts.items() if has(old.get(key)) != has(new[key])]
     if wrong := [f"{key} is {old.get(key)!r} there, here {new[key]!r}" for key in wrong]:
-        raise InputError(f"--resume {other}: {'; '.join(wrong)}: these must agree")
+        raise InputError(f"{other}: {'; '.join(wrong)}: these must agree, as its state is carried on")
     return Record(step=record.step, start=record.step, parent=resume), other / "checkpoints" / record.last
 
 
@@ -631,7 +651,10 @@ def _unfinished(config: Config) -> Iterator[Path]:
 
 def _is_at(config: Config, folder: Path) -> bool:
     """Whether `resume` means a run: any for auto, for a path those that began with the state of what lies there."""
-    return config.resume == "auto" or config.resume == read_config(folder).get("resume") != "never"
+    there = str(read_config(folder).get("resume", "auto"))
+    if {config.resume, there} & {"auto", "never"}:
+        return config.resume == "auto"
+    return os.path.abspath(config.resume) == os.path.abspath(there)
 
 
 def _runs(parent: Path) -> list[Path]:

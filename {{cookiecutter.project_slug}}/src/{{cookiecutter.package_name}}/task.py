@@ -128,9 +128,14 @@ def listed(names: Sequence[str], file: str, most: int = 20) -> str:
     return shown + (f" and so on, {len(names)} in `{file}`" if len(names) > most else "")
 
 
-def twin(task: Task, framework: str):
-    """The task's module for a framework: its model, losses and metrics. Raises InputError where it has none."""
+def check_twin(task: Task, framework: str) -> None:
+    """Raises InputError where the task has no module for a framework."""
     path = Path(__file__).parent / "tasks" / task.name / f"{framework}.py"
     if not path.exists():
         raise InputError(f"{task.name} has no half for {framework}: {path} is gone")
+
+
+def twin(task: Task, framework: str):
+    """The task's module for a framework: its model, losses and metrics. Raises InputError where it has none."""
+    check_twin(task, framework)
     return importlib.import_module(f".tasks.{task.name}.{framework}", __package__)

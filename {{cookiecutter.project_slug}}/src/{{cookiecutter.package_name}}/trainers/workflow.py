@@ -102,7 +102,7 @@ def _taken_over(config: Config, processes: Processes) -> Config:
         raise InputError(f"--resume {config.resume}: a run of {framework}, which this project does not have")
     from ..twins.convert import convert_apart
 
-    folder = led(processes, lambda: str(begun(config) or convert_apart(config)))
+    folder = led(processes, lambda: str(begun(config) or convert_apart(config, best=False)))
     return dataclasses.replace(config, name=Path(folder).name, resume="auto")
 
 
@@ -123,7 +123,8 @@ def _train(run: Run, config: Config, task: tasks.Task, began: float) -> None:
         engine.start_from(weights)
     run.start(data.spec, len(data.train), framework.PACKAGES, engine.describe())
     session = Session(run, task, data.spec, plan, began)
-    session.say(f"{run.folder}: {engine.describe()}, {len(data.train)} examples, {plan.total_steps} steps")
+    begins = f", from step {run.record.start} of {run.record.parent}" if run.record.parent else ""
+    session.say(f"{run.folder}: {engine.describe()}, {len(data.train)} examples, {plan.total_steps} steps{begins}")
     with session.signals(), contextlib.closing(session.progress):
         try:
             engine.train(run.resume_from, batches, data, plan, session)

@@ -1,36 +1,36 @@
 """A run of one framework becomes a run of the other, with all that training goes on from."""
 
 import dataclasses
-import multiprocessing
 import os
 import tempfile
 from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from .. import task as tasks
 from ..config import AcceleratorConfig, Config, to_dict
 from ..errors import InputError, RunError
-from ..run import Run, fill, is_file, read_config, read_spec, seal, sound_record
+from ..processes import apart
+from ..run import Run, environment, fill, is_file, read_config, read_spec, seal, sound_record, write_json
 from ..trainers import check, frameworks, load_config
 
 
-def convert_apart(config: Config) -> Path:
+def convert_apart(config: Config, best: bool) -> Path:
     """`convert` in a process of its own: JAX takes most of a GPU's memory wherever it finds one, and has none there."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return Path(pool.submit(_apart, to_dict(config)).result())
+    return Path(apart(_apart, to_dict(config), best))
 
 
-def _apart(saved: Mapping[str, Any]) -> str:
+def _apart(saved: Mapping[str, Any], best: bool) -> str:
     os.environ["JAX_PLATFORMS"] = "cpu"
-    return str(convert(load_config(saved=saved)))
+    return str(convert(load_config(saved=saved), best))
 
 
-def convert(config: Config) -> Path:
+def convert(config: Config, best: bool) -> Path:
     """Makes a run of `config.framework` of the one that `config.resume` names. Returns its folder.
 
-    Its last checkpoint is the other's, and so is its best one. It appears at once, and whole.
+    Its last checkpoint is the other's. It appears at once, and whole.
+
+    best: whether that one's best so far is its own, too, and not the search for it begun anew.
 
     Raises:
         InputError: where that is no run of another framework, has no checkpoint, or differs in what must agree.
@@ -39,30 +39,36 @@ def convert(config: Config) -> Path:
     check(config)
     path = Path(config.resume)
     there = load_config(saved=read_config(path))
+    check(there)
     if there.framework == config.framework:
         others = " or ".join(f"--to {name}" for name in frameworks() if name != there.framework)
         raise InputError(f"{path} is a run of {there.framework} already: {others}")
-    run, record, spec = Run.new(config), sound_record(path), read_spec(path)
+    record, spec = sound_record(path), read_spec(path)
+    run = Run.new(config, record)
     reader, writer = _engine(there, spec), _engine(config, spec)
+    checkpoints, found = {record.last: record.step}, run.record
+    if best and record.best:
+        checkpoints = {record.best: record.best_step} | checkpoints
+        name = _name(record.best_step, config)
+        found = dataclasses.replace(found, best=name, best_step=record.best_step, best_metrics=record.best_metrics)
+    packages = frameworks()[config.framework].PACKAGES
     try:
         run.folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".convert-", dir=run.folder.parent) as scratch:
             folder = Path(scratch, "run")
             folder.mkdir()
             fill(folder, config, spec)
-            best = {"best": _name(record.best_step, config), "best_step": record.best_step}
-            best = {**best, "best_metrics": record.best_metrics} if record.best else {}
-            for step, name in {record.best_step: record.best, record.step: record.last}.items():
-                if name:
-                    source, made = path / "checkpoints" / name, _name(step, config)
-                    writer.write(reader.state(source), folder / "checkpoints" / made, str(source))
-                    seal(folder, dataclasses.replace(run.record, step=step, last=made, **best))
+            write_json(folder / "environment.json", environment(packages, writer.describe()))
+            for name, step in checkpoints.items():
+                source, made = path / "checkpoints" / name, _name(step, config)
+                writer.write(reader.state(source), folder / "checkpoints" / made, str(source))
+                stale = record.stale if found.best and step == record.step else 0
+                seal(folder, dataclasses.replace(found, step=step, start=step, last=made, stale=stale))
             run.make_folder()
-            run.folder.rmdir()
-            os.rename(folder, run.folder)
+            os.rename(folder, run.folder)  # in the place of the empty one, which held the number
     except OSError as error:
         what = f"{error.filename2 or error.filename or run.folder}: {error.strerror or error}"
-        raise RunError(f"{what}: nothing has been made of {path}") from error
+        raise RunError(f"{what}: nothing has been made of {path}: make room, or choose another --run_dir") from error
     return run.folder
 
 

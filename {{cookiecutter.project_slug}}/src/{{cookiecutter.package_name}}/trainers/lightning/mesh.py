@@ -185,13 +185,17 @@ def own(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
 
 
 def take_gradients(parameters: Iterable[nn.Parameter]) -> list[torch.Tensor]:
-    """The gradients of parameters, those of parts from the whole, where backward leaves them."""
+    """The gradients of parameters, those of parts from the whole, where backward leaves them.
+
+    Those that the loss does not depend on get zeros: the optimizer would pass them by, with their decay.
+    """
     found = []
     for p in parameters:
         if hasattr(p, "whole"):
             p.grad = None if p.whole.grad is None else local(p.whole.grad)
-        if p.grad is not None:
-            found.append(p.grad)
+        if p.grad is None:
+            p.grad = torch.zeros_like(p)
+        found.append(p.grad)
     return found
 
 

@@ -12,7 +12,7 @@ MOMENTS = {"exp_avg": "momentum", "exp_avg_sq": "square", "momentum_buffer": "mo
 
 
 def get(module: Module, optimizers: Sequence[torch.optim.Optimizer]) -> Weights:
-    """Copies of all that they hold, but for the step."""
+    """Copies of all that they hold, but for the step and the counts of batch norm, which nothing reads."""
     return {name: weights.array(same[0]) for name, same in _tensors(module, optimizers).items()}
 
 
@@ -45,8 +45,8 @@ def _tensors(module: Module, optimizers: Sequence[torch.optim.Optimizer]) -> dic
     """By their names there; those that are always equal have one together."""
     found = {f"weights/{name}": [tensor] for name, tensor in weights.tensors(module.net).items()}
     averages = weights.tensors(module.ema) if module.ema else {}
+    names = {p: name for name, p in module.net.named_parameters()}
     for loss, optimizer in zip(module.losses, optimizers, strict=True):
-        names = {p: name for name, p in module.net.named_parameters()}
         for p, state in optimizer.state.items():
             for key, tensor in state.items():
                 name = f"{MOMENTS[key]}/{names[p]}" if key in MOMENTS else f"updates/{loss}"
