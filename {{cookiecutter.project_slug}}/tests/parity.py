@@ -212,7 +212,7 @@ def assert_models_agree(settings, net, model, batch, limit=1e-9):
 
 
 def assert_agree(a, b, limit=1e-9, floor=1e-3):
-    """Each array, relative to its largest entry, or to `floor`: a key's bias has no gradient, and holds rounding alone."""
+    """Each array, relative to its largest entry, or to `floor`: the bias of keys has no gradient but rounding."""
     assert a.keys() == b.keys()
     a, b = ({name: value.astype(np.float64) for name, value in both.items()} for both in (a, b))
     differences = {name: np.abs(a[name] - b[name]).max() / max(np.abs(a[name]).max(), floor) for name in a}

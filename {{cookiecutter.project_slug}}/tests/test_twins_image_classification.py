@@ -39,7 +39,9 @@ def test_weights_go_across_and_back(model):
 
 @pytest.mark.parametrize("framework", ["lightning", "nnx"])
 def test_an_average_goes_over_with_its_running_statistics(project, framework):
-    settings = config(TASK, framework, "--model.name=resnet_small", *steps(1), "--optimizer.ema_decay=0.5", "--data.batch_size=20")
+    settings = config(
+        TASK, framework, "--model.name=resnet_small", *steps(1), "--optimizer.ema_decay=0.5", "--data.batch_size=20"
+    )
     first, [other] = workflow.train(settings), {"lightning", "nnx"} - {framework}
     settings = dataclasses.replace(settings, framework=other, resume=str(first))
     a, b = (workflow.evaluate(f, load_config(saved=read_config(f)))[0] for f in (first, convert(settings, best=True)))
