@@ -270,8 +270,8 @@ def test_every_task_and_model_folder_of_the_template_has_its_row_and_every_row_i
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_every_task_brings_its_tests_its_proof_and_its_options_for_tests(task):
-    files = [f"test_{task}.py", f"test_twins_{task}.py", f"small/{task}.yaml"]
+def test_every_task_brings_its_tests_and_its_options_for_tests(task):
+    files = [f"test_{task}.py", f"small/{task}.yaml"]
     assert [file for file in files if not (PROJECT / "tests" / file).is_file()] == []
 
 

@@ -13,7 +13,7 @@ from {{cookiecutter.package_name}}.errors import InputError, RunError
 from {{cookiecutter.package_name}}.processes import apart
 
 LONG = """
-import os, sys, time
+import os, signal, sys, time
 from pathlib import Path
 from {{cookiecutter.package_name}}.processes import apart
 
@@ -25,6 +25,7 @@ def work(folder):
         Path(folder, "ended").touch()
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored where the tests run in the background
     apart(work, sys.argv[1])
 """
 
@@ -70,5 +71,5 @@ def test_it_ends_and_cleans_up_with_the_process_that_began_it(tmp_path, number):
     process = subprocess.Popen([sys.executable, "work.py", tmp_path], cwd=tmp_path, stderr=subprocess.DEVNULL)
     wait_for(tmp_path / "began")
     process.send_signal(number)
-    process.wait()
+    process.wait(timeout=60)
     wait_for(tmp_path / "ended")

@@ -211,7 +211,7 @@ def test_an_unfinished_run_is_converted_where_its_last_checkpoint_is(project):
     assert read_record(converted(first, "lightning")).step == 3
 
 
-def test_the_same_command_with_the_other_framework_goes_on_with_it(apart, project, cli):
+def test_the_same_command_with_the_other_framework_goes_on_with_it(project, cli):
     first, options = begin("nnx", *steps(3)), (*SMALL, *steps(3), "--trainer.log_every=1")
     outcome = cli("convert", first, "--to", "lightning")
     assert outcome.code == 0, outcome.err

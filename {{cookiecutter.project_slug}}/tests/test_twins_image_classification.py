@@ -37,7 +37,7 @@ def test_weights_go_across_and_back(model):
     assert_weights_go_across_and_back(TASK, f"--model.name={model}")
 
 
-@pytest.mark.parametrize("framework", ["lightning", "nnx"])
+@pytest.mark.parametrize("framework", ["lightning", pytest.param("nnx", marks=pytest.mark.slow)])
 def test_an_average_goes_over_with_its_running_statistics(project, framework):
     settings = config(
         TASK, framework, "--model.name=resnet_small", *steps(1), "--optimizer.ema_decay=0.5", "--data.batch_size=20"
