@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from .config import Config, DataConfig, ModelConfig, closest
+from .data.bad import Bad
 from .data.sources import Batch, Dataset, Source, Spec
 from .errors import InputError
 
@@ -32,7 +33,8 @@ class Task:
         load: (config, spec) -> the dataset; raises InputError for missing or broken files. spec: None, or that of a
             run that goes on or is evaluated, from which it then takes what is fitted on the training data (the means
             of a scaler, a tokenizer, a vocabulary).
-        inputs: (given, spec) -> what `predict` gets, a list of paths or texts or arrays in memory, as a source.
+        inputs: (given, spec, bad) -> what `predict` gets, a list of paths or texts or arrays in memory, as a source;
+            `bad` takes those that cannot be read, and raises what is wrong with them unless they may be skipped.
         describe: (names, outputs, spec, **options) -> rows of readable values, of every input by its name.
         stream: for a task that makes its output piece by piece, in place of `describe`: (what `generate` of the
             task's framework files yields, spec) -> pieces of text, as they come. Its options have a `prompt`.
@@ -55,7 +57,7 @@ class Task:
     monitor: str
     mode: Literal["max", "min"]
     load: Callable[[Config, Spec | None], Dataset]
-    inputs: Callable[[Any, Spec], "Inputs"]
+    inputs: Callable[[Any, Spec, Bad], "Inputs"]
     examples: Callable[[Batch, Batch, Spec], dict[str, np.ndarray | str]]
     overfit: "Overfit"
     describe: Callable[..., list[dict[str, Any]]] | None = None

@@ -81,6 +81,21 @@ def locate_unpacked(
     return [folder / member for member in members]
 
 
+def find_own(root: str, name: str, key: str, exists: Callable[[Path], bool] = Path.is_file) -> Path:
+    """A person's own file, or with `exists` something else, by a path as people type it: from the working folder, or
+    else in `root`.
+
+    Raises:
+        InputError: where it is in neither, naming both places and the key that it was given by.
+    """
+    places = list(dict.fromkeys([Path(name), Path(root) / name]))  # an absolute path is one place
+    for path in places:
+        if name and exists(path):
+            return path
+    where = " nor ".join(map(str, places)) if name else "nothing"
+    raise InputError(f"{key} = {name!r}: there is {'neither ' if len(places) > 1 and name else 'no '}{where}")
+
+
 def fetch(file: Remote, folder: Path) -> None:
     """Downloads beside the final name and renames only what is whole, so a partial file never stands in its place."""
     try:

@@ -36,6 +36,7 @@ import numpy as np
 
 from .. import task as tasks
 from ..config import Config, MeshConfig, read_options
+from ..data.bad import Bad
 from ..data.batches import TrainBatches, eval_batches, make_batch
 from ..data.sources import Arrays, Batch, Dataset, Spec
 from ..errors import InputError, RunError, Stopped
@@ -209,7 +210,7 @@ class Predictor:
 
     def outputs(self, inputs: Any) -> Batch:
         """What the model gives for each input, as arrays. inputs: paths, texts or arrays, as the task takes them."""
-        return self._engine.predict(self.checkpoint, self.task.inputs(inputs, self.spec).source)
+        return self._engine.predict(self.checkpoint, self._inputs(inputs).source)
 
     def weights(self) -> Weights:
         """By name, as in files."""
@@ -221,15 +222,22 @@ class Predictor:
             given = [inputs] if isinstance(inputs, str) else inputs
             return [{"input": prompt, "output": "".join(self.stream(prompt, **options))} for prompt in given]
         settings = dataclasses.asdict(read_options(self.task.options, options))
-        source, names = self.task.inputs(inputs, self.spec)
+        source, names = self._inputs(inputs)
         return self.task.describe(names, self._engine.predict(self.checkpoint, source), self.spec, **settings)
 
     def stream(self, prompt: str, **options: Any) -> Iterator[str]:
         """What the model makes of one prompt, piece by piece; for tasks that have `stream`."""
         settings = dataclasses.asdict(read_options(self.task.options, {**options, "prompt": prompt}))
-        source, _ = self.task.inputs([settings.pop("prompt")], self.spec)
+        source, _ = self._inputs([settings.pop("prompt")])
         pieces = self._engine.generate(self.checkpoint, source[np.arange(1)], **settings)
         return self.task.stream(pieces, self.spec)
+
+    def _inputs(self, given: Any) -> tasks.Inputs:
+        """With `data.skip_bad`, without those that cannot be read, which are named."""
+        bad = Bad(self.config.data.skip_bad)
+        found = self.task.inputs(given, self.spec, bad)
+        bad.say(len(found.names))
+        return found
 
 
 def write_model(config: Config, spec: Spec, weights: Weights, format: str, batch: Batch, path: Path) -> None:

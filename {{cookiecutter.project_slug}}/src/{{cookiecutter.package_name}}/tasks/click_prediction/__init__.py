@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ...data.bad import STRICT, Bad
 from ...data.sources import Arrays, Batch, Spec
 from ...errors import InputError
 from ...models.deepfm import DeepFMConfig
@@ -16,7 +17,7 @@ from .charts import charts, examples, probabilities
 from .data import CriteoConfig, CsvConfig, GeneratedConfig, encode, load, read_fields
 
 
-def inputs(given: Sequence[str | Path | Mapping[str, Any]] | str | Path, spec: Spec) -> Inputs:
+def inputs(given: Sequence[str | Path | Mapping[str, Any]] | str | Path, spec: Spec, bad: Bad = STRICT) -> Inputs:
     """`fields`: int32 [n, fields], of files like the one trained on, with or without labels, or of rows as mappings.
 
     Raises InputError for others.

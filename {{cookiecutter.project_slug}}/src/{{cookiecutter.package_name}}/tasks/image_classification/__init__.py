@@ -9,6 +9,7 @@ import numpy as np
 from ...classification import charts, describe, logits
 from ...config import Config
 from ...data.images import Decoded, Files
+from ...data.bad import STRICT, Bad
 from ...data.sources import Arrays, Spec
 from ...errors import InputError
 from ...models.convnet import ConvNetConfig
@@ -19,7 +20,7 @@ from .data import Cifar10Config, DigitsConfig, FashionMnistConfig, FolderConfig,
 from .pictures import examples
 
 
-def inputs(given: Sequence[str | Path] | str | Path | np.ndarray, spec: Spec) -> Inputs:
+def inputs(given: Sequence[str | Path] | str | Path | np.ndarray, spec: Spec, bad: Bad = STRICT) -> Inputs:
     """`image`: uint8 [n, *spec["shape"]], of image files or of an array that is already so, or is one image.
 
     Files are seen as in evaluation, and in grey where the model takes grey. Raises InputError for others.

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ...config import Config, NonNegativeFloat, NonNegativeInt, PositiveInt, option
+from ...data.bad import STRICT, Bad
 from ...data.sources import Arrays, Batch, Spec
 from ...errors import InputError
 from ...models.gpt import VARIANTS
@@ -23,7 +24,7 @@ class GenerateOptions:
     top_k: NonNegativeInt = option(50, "only so many of the likeliest are chosen from; 0: all")
 
 
-def inputs(given: Sequence[str] | str, spec: Spec) -> Inputs:
+def inputs(given: Sequence[str] | str, spec: Spec, bad: Bad = STRICT) -> Inputs:
     """`tokens`: int32 [n, context], of texts; -1 after the end. Raises InputError for texts that are longer."""
     texts = [given] if isinstance(given, str) else given
     if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):

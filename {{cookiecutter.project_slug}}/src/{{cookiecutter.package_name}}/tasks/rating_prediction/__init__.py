@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...config import Config, PositiveInt, option
+from ...data.bad import STRICT, Bad
 from ...data.sources import Arrays, Batch, Spec
 from ...errors import InputError
 from ...models.matrix_factorization import MatrixFactorizationConfig
@@ -28,7 +29,7 @@ def check(config: Config) -> None:
         raise InputError("data.split = 'time' needs data.time, the column of the times")
 
 
-def inputs(given: Sequence[str | int] | str | int, spec: Spec) -> Inputs:
+def inputs(given: Sequence[str | int] | str | int, spec: Spec, bad: Bad = STRICT) -> Inputs:
     """`user`: int32 [n], of users by the names that they have in the data. Raises InputError for unknown ones."""
     names = [str(name) for name in ([given] if isinstance(given, str) or not np.iterable(given) else given)]
     if not names:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...config import Config
+from ...data.bad import STRICT, Bad
 from ...data.sources import Arrays, Batch, Spec
 from ...data.tables import Table
 from ...errors import InputError
@@ -20,7 +21,7 @@ Row = Mapping[str, Any]
 FILE = "columns.json"  # in a run's `fitted/`
 
 
-def inputs(given: Sequence[str | Path] | str | Path | Sequence[Row] | Row, spec: Spec) -> Inputs:
+def inputs(given: Sequence[str | Path] | str | Path | Sequence[Row] | Row, spec: Spec, bad: Bad = STRICT) -> Inputs:
     """`numeric` and `categorical` of every row of files in the form of the training data, or of rows as mappings.
 
     Columns that the model does not take may be there or not, the target too. Raises InputError for others.

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ...classification import charts, describe, logits
 from ...config import Config
+from ...data.bad import STRICT, Bad
 from ...data.sources import Arrays, Batch, Spec
 from ...errors import InputError
 from ...models.bert import VARIANTS, BertConfig, check_length
@@ -14,7 +15,7 @@ from .data import AgNewsConfig, CsvConfig, ImdbConfig, NamesConfig, Sst2Config, 
 from .tokens import encode, has_word_pieces
 
 
-def inputs(given: Iterable[str] | str, spec: Spec) -> Inputs:
+def inputs(given: Iterable[str] | str, spec: Spec, bad: Bad = STRICT) -> Inputs:
     """`tokens`: int32 [n, spec["length"]], of texts. Raises InputError for anything else."""
     texts = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
     if not texts or not all(isinstance(text, str) for text in texts):
