@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import re
 import shutil
@@ -789,6 +790,59 @@ def test_a_run_that_died_before_its_first_checkpoint_begins_its_events_anew(begi
     again = begin()
     again.close()
     assert sorted(tags_of(again.folder)) == ["config", "hparams"]
+
+
+NOWHERE = {"val/loss": math.inf, "val/auc": math.nan, "val/rank": 0.5}  # of a validation, to say so
+
+
+def strictly(text):
+    """What other programs read, as a browser or `jq`: NaN and Infinity are no JSON."""
+
+    def refuse(word):
+        raise AssertionError(f"{word} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_every_json_of_a_run_is_strict_with_null_for_what_is_not_finite(begin):
+    run = begin(spec={"mean": math.nan, "bounds": [math.inf, 1.0]})
+    run.validated(2, NOWHERE, "val/rank", "max")
+    run.log(2, {**NOWHERE, "train/loss": -math.inf}, 1.5)
+    save(run, 2)
+    run.finish({"steps": 2, "seconds": math.nan, "metrics": NOWHERE})
+    [line] = (run.folder / "metrics.jsonl").read_text().splitlines()
+    found = {path.name: strictly(path.read_text()) for path in run.folder.rglob("*.json")}
+    metrics = {"val/loss": None, "val/auc": None, "val/rank": 0.5}
+    assert strictly(line) == {"step": 2, "seconds": 1.5, **metrics, "train/loss": None}
+    assert found["result.json"] == {"steps": 2, "seconds": None, "metrics": metrics}
+    assert found["record.json"]["best_metrics"] == found["00000002.json"]["record"]["best_metrics"] == metrics
+    assert found["spec.json"] == {"mean": None, "bounds": [None, 1.0]}
+
+
+def test_what_is_null_is_read_as_not_a_number(begin):
+    run = begin()
+    run.validated(2, NOWHERE, "val/rank", "max")
+    save(run, 2)
+    run.finish({"steps": 2, "metrics": NOWHERE})
+    for metrics in (runs.read_result(run.folder)["metrics"], runs.read_record(run.folder).best_metrics):
+        assert math.isnan(metrics["val/loss"]) and math.isnan(metrics["val/auc"]) and metrics["val/rank"] == 0.5
+
+
+@pytest.mark.parametrize("value", [math.inf, math.nan])
+def test_a_run_whose_best_metrics_are_not_finite_goes_on(begin, value, capsys):
+    run = begin()
+    run.validated(2, {"val/loss": value}, "val/loss", "min")
+    save(run, 2)
+    run.close()
+    again = begin()
+    assert (again.folder, again.record.step, capsys.readouterr().err) == (run.folder, 2, "")
+    assert again.validated(4, {"val/loss": 3.0}, "val/loss", "min")
+
+
+def test_data_without_a_value_are_those_that_the_run_began_with(begin):
+    spec = {"mean": math.nan, "bounds": [math.inf, 1.0]}
+    begin(spec=spec).close()
+    begin(spec=spec)
 
 
 def test_events_are_on_the_disk_when_the_record_says_so(begin):

@@ -10,7 +10,8 @@
         metrics.jsonl      every scalar, a line an entry;   events.out.tfevents.*   the same for TensorBoard
         result.json        written at the end; a run that has one is finished and never touched again
 
-Files are written beside and renamed into place, and hold no absolute path: a folder may be moved.
+Files are written beside and renamed into place, and hold no absolute path: a folder may be moved. JSON is strict: null
+stands for a number that is not finite.
 """
 
 import contextlib
@@ -248,7 +249,7 @@ class Run:
     def log(self, step: int, values: Mapping[str, float], seconds: float) -> None:
         """Scalars, to TensorBoard and to metrics.jsonl. seconds: wall time of the run so far."""
         self.writer.scalars(step, values)
-        self._metrics.write(json.dumps({"step": step, "seconds": round(seconds, 3), **values}) + "\n")
+        self._metrics.write(_json({"step": step, "seconds": round(seconds, 3), **values}) + "\n")
         self._metrics.flush()
 
     def validated(self, step: int, metrics: Mapping[str, float], monitor: str, mode: str) -> bool:
@@ -386,6 +387,7 @@ def read_record(folder: Path) -> Record:
 def _record(values: Mapping[str, Any]) -> Record:
     """Raises ValueError or TypeError where these are not the values of one."""
     record = Record(**values)
+    record = dataclasses.replace(record, best_metrics=_numbers(record.best_metrics))
     for name in filter(None, (record.last, record.best)):
         if not re.fullmatch(r"\d{8,}(\.\w+)?", name):
             raise ValueError(f"{name!r} is no name of a checkpoint")
@@ -422,7 +424,8 @@ def sound_record(folder: Path) -> Record:
 
 def seal(folder: Path, record: Record) -> None:
     """Writes the record of a run's last checkpoint, and its checksum beside it."""
-    path, values = folder / "checkpoints" / record.last, dataclasses.asdict(record)
+    path = folder / "checkpoints" / record.last
+    values = dataclasses.asdict(record) | {"best_metrics": _numbers(finite(record.best_metrics))}  # as it is read
     write_json(_beside(path.parent, path.name), {"sha256": _seal(path, values), "record": values})
     write_json(folder / "record.json", values)
 
@@ -518,7 +521,7 @@ def read_result(folder: Path) -> dict[str, Any]:
     path = folder / "result.json"
     with _reading(path):
         found = dict(json.loads(path.read_text(encoding="utf-8")))
-        return {**found, "metrics": {name: float(value) for name, value in found["metrics"].items()}}
+        return {**found, "metrics": {name: float(value) for name, value in _numbers(found["metrics"]).items()}}
 
 
 def read_environment(folder: Path) -> dict[str, Any]:
@@ -533,7 +536,7 @@ def check_spec(folder: Path, spec: Mapping[str, Any]) -> None:
     saved, now = read_spec(folder), dict(spec)
     wrong = [f"{name} is another one" for name in saved | now if is_file(name) and not _same(saved, now, name)]
     saved, now = ({name: v for name, v in both.items() if not is_file(name)} for both in (saved, now))
-    now = json.loads(json.dumps(now))
+    saved, now = finite(saved), json.loads(_json(now))
     wrong += [_changed_to(key, saved.get(key), now.get(key)) for key in saved | now if saved.get(key) != now.get(key)]
     if wrong:
         raise InputError(f"{folder}: the data have changed since this run began: {'; '.join(wrong)}")
@@ -582,7 +585,25 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    _write(path, json.dumps(value, indent=2, default=str) + "\n")
+    _write(path, _json(value, indent=2, default=str) + "\n")
+
+
+def finite(value: Any) -> Any:
+    """Plain values, with None for each number that is not finite: JSON has no other word for it."""
+    if isinstance(value, Mapping):
+        return {key: finite(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _json(value: Any, **options: Any) -> str:
+    return json.dumps(finite(value), allow_nan=False, **options)
+
+
+def _numbers(metrics: Mapping[str, float | None]) -> dict[str, float]:
+    """Metrics as they were before they were written: NaN where JSON has null."""
+    return {name: math.nan if value is None else value for name, value in metrics.items()}
 
 
 def _write(path: Path, text: str) -> None:
