@@ -364,7 +364,9 @@ OPTIONS = {
     "a key without its section": (["--max_steps", "3"], ["--max_steps:", "'trainer.max_steps'"]),
     "a key in the wrong section": (["--optimizer.max_steps", "3"], ["--optimizer.max_steps:", "'trainer.max_steps'"]),
     "a key that is like no other": (["--zzz", "3"], ["--zzz", "--help"]),
-    "a section": (["--trainer", "3"], ["--trainer:", "'trainer."]),
+    "a section": (["--trainer", "3"], ["--trainer: a section", "'trainer.KEY'", "trainer has: epochs, max_steps, "]),
+    "a key that its section has not": (["--optimizer.eps", "3"], ["--optimizer.eps: optimizer has: name, learning_rate"]),
+    "a device that is none": (["--accelerator.num_gpus", "3"], ["accelerator has: name, platform, devices,"]),
     "an option without a value": (["--seed"], ["--seed needs a value"]),
     "an option before another option": (["--seed", "--name", "x"], ["--seed needs a value"]),
     "a text for a number": (["--trainer.max_steps", "many"], ["--trainer.max_steps many:", "a whole number >= 0"]),
@@ -413,6 +415,56 @@ def test_a_wrong_option_is_one_line(complaint, case):
 def test_a_seed_that_is_too_large_is_one_line(complaint, framework):
     seed = str(2**80)
     assert f"--seed {seed}:" in complaint("train", *SHORT, "--framework", framework, "--seed", seed)
+
+
+MEANT = {
+    # By their initials, and by beginnings of their words.
+    "lr": ["optimizer.learning_rate"],
+    "optimizer.lr": ["optimizer.learning_rate"],
+    "optimizer.wd": ["optimizer.weight_decay"],
+    "optimizer.min_lr": ["optimizer.min_learning_rate"],
+    "data.bs": ["data.batch_size"],
+    "bs": ["data.batch_size"],
+    "optimizer.learn_rate": ["optimizer.learning_rate"],
+    # As other programs write them.
+    "learningRate": ["optimizer.learning_rate"],
+    "weight-decay": ["optimizer.weight_decay"],
+    "batchsize": ["data.batch_size"],
+    "num_epochs": ["trainer.epochs"],
+    "data.num_workers": ["data.workers"],
+    "random_seed": ["seed"],
+    "trainer.early_stopping_patience": ["trainer.patience"],
+    # By a part.
+    "epoch": ["trainer.epochs"],
+    "optimizer.decay": ["optimizer.ema_decay", "optimizer.weight_decay"],
+    "optimizer.grad_clip": ["optimizer.clip_norm"],
+    "trainer.val_interval": ["trainer.val_every"],
+    # In another section, or in none that there is.
+    "model.batch_size": ["data.batch_size"],
+    "batch_size": ["data.batch_size"],
+    "train.epochs": ["trainer.epochs"],
+    "acelerator": ["accelerator"],
+}
+
+
+@pytest.mark.parametrize("key", MEANT)
+def test_a_key_that_is_meant_is_found(key):
+    with pytest.raises(InputError) as caught:
+        load_config("", [f"--{key}=3"])
+    assert str(caught.value) == f"unknown option --{key}: did you mean {' or '.join(map(repr, MEANT[key]))}?"
+
+
+@pytest.mark.parametrize("key", ["model.hidden", "model.eyes"])
+def test_of_a_model_that_has_no_such_key_its_keys_are_listed(write, key):
+    line = refused("--model.name", "wide", f"--{key}", "3")
+    assert line == f"unknown option --{key}: model.name = wide has: name, width, dropout"
+
+
+def test_a_key_that_is_meant_is_found_in_a_file(write):
+    file = write("a.yaml", optimizer={"lr": 3})
+    assert refused("--config", file).endswith("'optimizer.lr': did you mean 'optimizer.learning_rate'?")
+    file = write("b.yaml", model={"name": "wide", "eyes": 3})
+    assert refused("--config", file).endswith("'model.eyes': model.name = wide has: name, width, dropout")
 
 
 YAML = {

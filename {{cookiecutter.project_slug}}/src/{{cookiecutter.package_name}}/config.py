@@ -8,6 +8,7 @@ only: where a stronger layer names another one, keys of weaker layers that it do
 import dataclasses
 import difflib
 import math
+import re
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -45,6 +46,14 @@ def option(default: Any, help: str, **metadata: Any) -> Any:
     overfit=VALUE: what `--debug overfit` sets it to, where it stands between a model and the examples that it learns.
     """
     return field(default=default, metadata={"help": help, **metadata})
+
+
+class UnknownKey(InputError):
+    """option: of a command line, without its dashes; "" where it stands in a file."""
+
+    def __init__(self, message: str, option: str):
+        super().__init__(message)
+        self.option = option
 
 
 @dataclass(frozen=True)
@@ -273,6 +282,58 @@ def closest(name: str, choices: Sequence[str]) -> str:
     """The end of an error's line: the nearest choice, or all of them."""
     near = difflib.get_close_matches(name, choices, 1, 0.6)
     return f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(choices)}"
+
+
+def meant(name: str, choices: Sequence[str]) -> list[str]:
+    """The keys that a person may mean by another one, the likeliest first: `lr` is learning_rate, in any section.
+
+    A section that is there counts: only a name that is sure is looked for elsewhere.
+    """
+    section, _, last = name.rpartition(".")
+    if section in choices and not any(key.startswith(f"{section}.") for key in choices):  # keys for a value
+        return [section]
+    own = [key for key in choices if key.rpartition(".")[0] == section] if section else list(choices)
+    for keys, least in ((own, SURE), (choices, SURE), (own or choices, 1)):
+        found = {key: _likeness(last, key.rpartition(".")[2]) for key in keys}
+        best = max(found.values(), default=0)
+        if best >= least:
+            near = {key: key.rpartition(".")[2] for key in found if found[key] == best}
+            return sorted(near, key=lambda key: (len(_words(near[key])), -_ratio(last, near[key])))[:3]
+    return []
+
+
+SURE = 3  # of a likeness
+
+
+def _likeness(given: str, name: str) -> int:
+    """4: the same letters; 3: short for it, as lr; 2: a slip, or a part of it; 1: a word in common; 0: no."""
+    a, b = ([word.removesuffix("s") or word for word in _words(text)] for text in (given, name))
+    if "".join(_words(given)) == "".join(_words(name)):
+        return 4
+    if len(given) > 1 and _shortens("".join(_words(given)), _words(name)):
+        return 3
+    common = [(x, y) for x in a for y in b if min(len(x), len(y)) > 2 and (x.startswith(y) or y.startswith(x))]
+    shared = [{pair[i] for pair in common} for i in (0, 1)]
+    if _ratio(given, name) > 0.7 or set(a) == shared[0] or set(b) == shared[1]:
+        return 2
+    return int(bool(common))
+
+
+def _words(name: str) -> list[str]:
+    """Of batch_size, batch-size and batchSize: batch, size."""
+    return [word.lower() for word in re.findall(r"[A-Z]?[^\W_A-Z]+|[A-Z]+", name)]
+
+
+def _shortens(text: str, words: Sequence[str]) -> bool:
+    """Whether a text is made of beginnings of all the words, in their order."""
+    if not words:
+        return not text
+    ends = range(1, len(words[0]) + 1)
+    return any(text[:end] == words[0][:end] and _shortens(text[end:], words[1:]) for end in ends if end <= len(text))
+
+
+def _ratio(a: str, b: str) -> float:
+    return difflib.SequenceMatcher(None, a, b).ratio()
 
 
 def _for_overfitting(config: Config) -> Config:
@@ -518,14 +579,21 @@ def _wrong(layer: _Layer, key: str, what: str) -> InputError:
     return InputError(f"{layer.source}: {key} = {value!r}: {what}" if layer.source else f"--{key} {value}: {what}")
 
 
-def _unknown(layer: _Layer, key: str, leaves: Mapping[str, _Leaf]) -> InputError:
-    # The right name in the wrong section (or without one) is the commonest mistake.
-    near = [leaf for leaf in leaves if leaf.rpartition(".")[2] == key.rpartition(".")[2]]
-    near = near or difflib.get_close_matches(key, [*leaves, "config", "accelerator"], 1, 0.6)
-    hint = f"did you mean {near[0]!r}?" if near else "see --help for the keys"
-    return InputError(
-        f"{layer.source}: unknown key {key!r}: {hint}" if layer.source else f"unknown option --{key}: {hint}"
-    )
+def _unknown(layer: _Layer, key: str, leaves: Mapping[str, _Leaf]) -> "UnknownKey":
+    section = key if any(leaf.startswith(f"{key}.") for leaf in leaves) else key.rpartition(".")[0]
+    has = [leaf.removeprefix(f"{section}.") for leaf in leaves if section and leaf.startswith(f"{section}.")]
+    if section in ("model", "data"):  # whose keys depend on it
+        whose = f"{section}.name = {leaves[f'{section}.name'].default} has: {', '.join(has)}"
+    else:
+        whose = f"{section} has: {', '.join(has)}" if has else "see --help for the keys"
+    if key == section:
+        hint = f"a section, whose keys are '{section}.KEY': {whose}"
+    elif near := meant(key, [*leaves, "config", "accelerator"]):
+        hint = f"did you mean {' or '.join(map(repr, near))}?"
+    else:
+        hint = whose
+    where = f"{layer.source}: unknown key {key!r}" if layer.source else f"unknown option --{key}"
+    return UnknownKey(f"{where}: {hint}", "" if layer.source else key)
 
 
 def _shown(file: Path) -> str:
