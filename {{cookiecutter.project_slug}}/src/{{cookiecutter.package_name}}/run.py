@@ -4,6 +4,7 @@
         config.yaml        the whole config
         environment.json   versions, git commit, command, devices
         fitted/            what was learnt from the data before training: spec.json, and files as tokenizer.json
+        data.json          fingerprints of the examples of each split, and checksums of the files in fitted/
         checkpoints/       the last, the one before and the best; made by the framework. Beside each STEP.json: its
                            checksum, and the record as it was then, so that a run can go on from any of them
         record.json        which checkpoints stand, and what choosing the best needs to go on
@@ -180,10 +181,17 @@ class Run:
         except InputError as error:
             raise InputError(f"{folder} began with another's state: {error}: begin anew with --resume never") from error
 
-    def start(self, spec: Mapping[str, Any], examples: int, packages: Iterable[str], devices: str) -> None:
+    def start(
+        self,
+        spec: Mapping[str, Any],
+        examples: int,
+        packages: Iterable[str],
+        devices: str,
+        fingerprint: Mapping[str, str] | None = None,
+    ) -> None:
         """Makes the folder, or cuts a continued one back to its last checkpoint, and opens the logs.
 
-        examples: of the training split.
+        examples: of the training split. fingerprint: of the dataset.
 
         Raises:
             InputError: where the folder cannot be written, or the data are not those that the run began with.
@@ -191,7 +199,7 @@ class Run:
 
         def start() -> str:
             try:
-                self._start(spec, examples, packages, devices)
+                self._start(spec, examples, packages, devices, fingerprint or {})
             except OSError as error:
                 raise InputError(
                     f"{self.folder} cannot be written ({error.strerror}): choose another --run_dir"
@@ -202,16 +210,28 @@ class Run:
         self.started = True
         self._pending = dataclasses.replace(self._pending, examples=examples)
 
-    def _start(self, spec: Mapping[str, Any], examples: int, packages: Iterable[str], devices: str) -> None:
+    def _start(
+        self,
+        spec: Mapping[str, Any],
+        examples: int,
+        packages: Iterable[str],
+        devices: str,
+        fingerprint: Mapping[str, str],
+    ) -> None:
         if self._lock is None:
             self.make_folder()
             self._lock = _lock(self.folder)
-            fill(self.folder, self.config, spec)
+            fill(self.folder, self.config, spec, fingerprint)
         check_spec(self.folder, spec)
         if self.record.examples not in (0, examples):
             raise InputError(
                 f"{self.folder}: the data have changed since this run began: there were {self.record.examples} "
                 f"training examples, now {examples}: give it the old ones, or begin anew with --resume never"
+            )
+        if splits := changed(self.folder, fingerprint):
+            raise InputError(
+                f"{self.folder}: the data have changed since this run began: other examples, or in another order, in "
+                f"{' and '.join(splits)}: give it the old ones, or begin anew with --resume never"
             )
         fresh = self.record.step == self.record.start
         if fresh:
@@ -497,14 +517,37 @@ def read_spec(folder: Path) -> dict[str, Any]:
     if path.name not in found:
         raise InputError(f"{path} is gone: what the run has learnt of its data")
     with _reading(path):
-        return {**dict(json.loads(found.pop(path.name))), **found}
+        found = {**dict(json.loads(found.pop(path.name))), **found}
+    for name, saved in read_data(folder)["fitted"].items():
+        if not (path := folder / "fitted" / name).exists() or checksum(path) != saved:
+            raise InputError(f"{path} is damaged: it is not what was saved, by the checksum in data.json")
+    return found
 
 
-def fill(folder: Path, config: Config, spec: Mapping[str, Any]) -> None:
+def read_data(folder: Path) -> dict[str, dict[str, str]]:
+    """What is known of a run's data: `fingerprint` by split, and checksums of files in `fitted`; empty of older runs."""
+    path = folder / "data.json"
+    if not path.exists():
+        return {"fingerprint": {}, "fitted": {}}
+    with _reading(path):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {name: dict(found[name]) for name in ("fingerprint", "fitted")}
+
+
+def changed(folder: Path, fingerprint: Mapping[str, str]) -> list[str]:
+    """The splits of which a run has seen other examples, or in another order."""
+    seen = read_data(folder)["fingerprint"]
+    return [name for name in seen if name in fingerprint and seen[name] != fingerprint[name]]
+
+
+def fill(folder: Path, config: Config, spec: Mapping[str, Any], fingerprint: Mapping[str, str]) -> None:
     """What a run's folder holds from its beginning; the config last, as that makes it a run."""
-    (folder / "fitted").mkdir(exist_ok=True)
+    fitted = folder / "fitted"
+    fitted.mkdir(exist_ok=True)
     (folder / "checkpoints").mkdir(exist_ok=True)
-    _write_spec(folder / "fitted", spec)
+    _write_spec(fitted, spec)
+    sums = {path.name: checksum(path) for path in sorted(fitted.glob("[!.]*"))}
+    write_json(folder / "data.json", {"fingerprint": dict(fingerprint), "fitted": sums})
     _write(folder / "config.yaml", yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True))
 
 

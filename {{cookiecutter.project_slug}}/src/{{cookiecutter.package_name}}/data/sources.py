@@ -1,6 +1,7 @@
 """Where examples come from: anything with a length that gives a batch for an array of indices."""
 
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,8 +12,12 @@ Batch = dict[str, np.ndarray]  # leading axis = example
 Spec = Mapping[str, Any]
 
 
+SAMPLED = 64  # examples that stand for a source without a digest of its own
+MOST_COMPARED = 2**21  # training examples among which those of the test are looked for
+
+
 class Source(Protocol):
-    """`len(source)` examples; `source[indices]`, int [batch], is a batch."""
+    """`len(source)` examples; `source[indices]`, int [batch], is a batch. See `digest` for a third method."""
 
     def __len__(self) -> int: ...
 
@@ -31,6 +36,22 @@ class Arrays:
     def __getitem__(self, indices: np.ndarray) -> Batch:
         return {name: array[indices] for name, array in self.arrays.items()}
 
+    def digest(self) -> str:
+        """Of what is read, in its order."""
+        found = hashlib.blake2b(digest_size=16)
+        for name, array in sorted(self.arrays.items()):
+            found.update(f"{name} {array.dtype} {array.shape} ".encode())
+            found.update(repr(array.tolist()).encode() if array.dtype == object else np.ascontiguousarray(array))
+        return found.hexdigest()
+
+    def rows(self) -> Iterator[bytes]:
+        """The bytes of each example."""
+        columns = [array.reshape(len(array), -1) for array in self.arrays.values()]
+        for start in range(0, len(self), 4096):
+            parts = [np.ascontiguousarray(column[start : start + 4096]) for column in columns]
+            for row in zip(*parts, strict=True):
+                yield b"".join(part.tobytes() for part in row)
+
     def split(self, fraction: float) -> tuple["Arrays", "Arrays"]:
         """(the rest, a random `fraction`). Which examples is a property of the data, not of the run's seed."""
         order = np.random.Generator(np.random.PCG64(0)).permutation(len(self))
@@ -48,6 +69,8 @@ class Dataset:
             the run, which can then predict alone. Models and metrics see its plain values only.
         draw: (generator, n) -> the random numbers of a training batch of n examples: what `augment` and the losses
             need. The generator depends on the run's seed and the step alone.
+        drawn: whether the examples are drawn at random and not read. Their last digits differ from machine to machine,
+            so they have no fingerprint.
         augment: makes a training batch of examples and their random numbers. Where the examples are `Arrays`, it uses
             operators and indexing only, so that it is one function for NumPy's arrays and for those of a device.
     """
@@ -58,3 +81,25 @@ class Dataset:
     spec: Spec
     draw: Callable[[np.random.Generator, int], Batch] | None = None
     augment: Callable[[Batch], Batch] | None = None
+    drawn: bool = False
+
+    def fingerprint(self) -> dict[str, str]:
+        """Of each split, what tells whether the same examples stand there in the same order."""
+        splits = {"train": self.train, "val": self.val, "test": self.test}
+        return {} if self.drawn else {name: digest(source) for name, source in splits.items()}
+
+    def leaked(self) -> int:
+        """How many test examples stand among those for training, too; where they are in memory, and not too many."""
+        train, test = self.train, self.test
+        if self.drawn or not (isinstance(train, Arrays) and isinstance(test, Arrays)) or len(train) > MOST_COMPARED:
+            return 0
+        known = set(map(hash, train.rows()))
+        return sum(hash(row) in known for row in test.rows())
+
+
+def digest(source: Source) -> str:
+    """Its own, or where it has none, that of some of its examples and of how many there are."""
+    if hasattr(source, "digest"):
+        return source.digest()
+    some = source[np.unique(np.linspace(0, len(source) - 1, SAMPLED).astype(np.int64))]
+    return f"{len(source)} {Arrays(**some).digest()}"

@@ -1,56 +1,184 @@
-"""Tables in text files: CSV, TSV and their kin, read row by row, and errors that name file, row and column."""
+"""Tables in text files: CSV, TSV and their kin, read row by row, and errors that name file, row and column.
+
+What is a number, a date or a code in one table is so in all: what pandas and polars take as one.
+"""
 
 import csv
+import datetime
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import numbers
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TextIO
+from typing import Any, Literal, TextIO
 
 import numpy as np
+from tqdm import tqdm
 
-from ..config import closest
+from ..config import DataConfig, closest, option
 from ..errors import InputError
 from .bad import STRICT, Bad
+from .files import find_own, say_once
 
 HUGE = 1e30
 LONGEST = 2**24  # characters of a line, and of a cell: a text may be long
 csv.field_size_limit(LONGEST)
 
+DELIMITERS = {",": ",", ";": ";", "|": "|", "tab": "\t"}
+# How tables write that a number is missing, beside an empty cell.
+NO_NUMBER = ("?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NaT", "None", "null", "NULL")
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+CODE = re.compile(r"(-?\d+)\.0+", re.ASCII)
+DATE = re.compile(
+    r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?)?(Z|[+-]\d\d:?\d\d)?", re.ASCII
+)
+THOUSANDS = {"": "", ",": ",", ".": r"\.", "'": "['’]", "space": "[ \u00a0\u202f]", "_": "_"}
+
+
+@dataclass(frozen=True)
+class Format:
+    """How a table is written.
+
+    Attributes:
+        delimiter: a character.
+        quotes: whether "..." may hold a delimiter or a line break, as in CSV.
+        decimal: what stands before the fraction of a number.
+        thousands: what stands between groups of three digits, a key of THOUSANDS.
+        missing: words that stand for no value, beside an empty cell.
+    """
+
+    delimiter: str = ","
+    quotes: bool = True
+    decimal: str = "."
+    thousands: str = ""
+    missing: tuple[str, ...] = ()
+
+    def number(self, cell: str) -> float:
+        """nan where the cell is no number, or so large a one that float32 has none like it."""
+        if self.thousands or self.decimal != ".":
+            cell = self._plain(cell)
+        value = float(cell) if NUMBER.fullmatch(cell) else math.nan
+        return value if abs(value) < HUGE else math.nan
+
+    def is_gap(self, cell: str) -> bool:
+        """Whether a cell of numbers has none."""
+        return not cell or cell in NO_NUMBER or cell in self.missing
+
+    def code(self, cell: str) -> str:
+        """A category, "" where it is missing. 5.0, as a column of codes with gaps is often written, is 5."""
+        if cell in self.missing:
+            return ""
+        found = CODE.fullmatch(cell.replace(self.decimal, "."))
+        return found[1] if found else cell
+
+    def _plain(self, cell: str) -> str:
+        """A number as Python writes it; "" where it has a point that is neither of the two."""
+        whole, decimal, fraction = cell.partition(self.decimal)
+        groups = rf"([+-]?\d{{1,3}})((?:{THOUSANDS[self.thousands]}\d{{3}})+)"
+        if self.thousands and (found := re.fullmatch(groups, whole, re.ASCII)):
+            whole = found[1] + re.sub(r"\D", "", found[2])
+        return "" if "." in whole + fraction else f"{whole}.{fraction}" if decimal else whole
+
+
+PLAIN = Format()
+
+
+@dataclass(frozen=True)
+class OwnTableConfig(DataConfig):
+    """How a table of one's own is written."""
+
+    delimiter: Literal[",", ";", "|", "tab"] = option(",", "what stands between cells")
+    quotes: bool = option(
+        True, 'whether "..." may hold a delimiter or a line break; false: quotes are part of the text'
+    )
+    decimal: Literal[".", ","] = option(".", "what stands before the fraction of a number")
+    thousands: Literal["", ",", ".", "'", "space", "_"] = option("", "what stands between groups of three digits")
+    missing: str = option(
+        "", "words that stand for no value, separated by commas; in columns of numbers NA, NaN, null and ? do anyway"
+    )
+
+    def format(self) -> dict[str, Any]:
+        """As plain values, which a run keeps to read what it predicts: `Format(**values)`.
+
+        Raises:
+            InputError: where one character would have two meanings.
+        """
+        if self.decimal == self.thousands:
+            raise InputError(f"data.decimal = {self.decimal!r} and data.thousands = {self.thousands!r}: choose others")
+        missing = tuple(split_names(self.missing))
+        return {
+            "delimiter": DELIMITERS[self.delimiter],
+            "quotes": self.quotes,
+            "decimal": self.decimal,
+            "thousands": self.thousands,
+            "missing": list(missing),
+        }
+
+
+def to_format(values: Mapping[str, Any]) -> Format:
+    """Of what `OwnTableConfig.format` gives."""
+    return Format(**{**values, "missing": tuple(values["missing"])})
+
+
+def find_table(config: Any, key: str = "path") -> Path:
+    """The file that a key of `data` names. Raises InputError where there is none."""
+    return find_own(config.root, getattr(config, key), f"data.{key}")
+
+
+def split_names(text: str) -> list[str]:
+    """Of a list with commas, in which "..." may hold a name with a comma."""
+    names = [name.strip() for name in next(csv.reader([text], skipinitialspace=True), [])]
+    return list(dict.fromkeys(filter(None, names)))
+
+
+def to_cell(value: Any, format: Format = PLAIN) -> str:
+    """A value of a row from Python as it would stand in a file: None and nan are gaps, of pandas, too."""
+    if isinstance(value, numbers.Real):
+        return "" if value != value else str(value).replace(".", format.decimal)
+    return "" if value is None or type(value).__name__ in ("NAType", "NaTType") else str(value).strip()
+
 
 def read_rows(
     path: Path,
-    delimiter: str = ",",
+    format: Format = PLAIN,
     *,
     columns: int = 0,
-    quotes: bool = True,
     encoding: str = "utf-8-sig",
     bad: Bad = STRICT,
 ) -> Iterator[tuple[int, list[str]]]:
     """(line number, cells) of each row that is not empty; in a stream, so that a file may have any size.
 
+    A row whose quoted cell goes over lines and holds delimiters may have swallowed others: that is said.
+
     Args:
         columns: how many cells each row has; 0: as many as the first.
-        quotes: whether "..." may hold a delimiter or a line break, as in CSV.
         bad: takes rows of another length.
 
     Raises:
         InputError: for a file that is missing or empty, a row of another length, and bytes that are no text.
     """
-    quoting = csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
+    quoting = csv.QUOTE_MINIMAL if format.quotes else csv.QUOTE_NONE
+    header: list[str] = []
+    swallowing: list[tuple[int, int]] = []  # the line of such a row, and over how many it goes
     try:
         with path.open(encoding=encoding, newline="") as file:
-            reader = csv.reader(_lines(file, path), delimiter=delimiter, quoting=quoting, strict=quotes)
-            line, first = 1, 0  # a row may go over several lines: its own is where it begins
+            reader = csv.reader(
+                _lines(file, path), delimiter=format.delimiter, quoting=quoting, strict=format.quotes
+            )
+            line = 1  # a row may go over several lines: its own is where it begins
             for cells in reader:
                 if cells:
-                    columns, first = columns or len(cells), first or line
+                    columns, header = columns or len(cells), header or cells
                     if any("\0" in cell for cell in cells):
                         raise InputError(f"{path}, row {line}: a byte 0, which is no text: save the file as UTF-8")
+                    if reader.line_num > line and any("\n" in cell and format.delimiter in cell for cell in cells):
+                        swallowing.append((line, reader.line_num - line + 1))
                     if len(cells) == columns:
                         yield line, cells
                     else:
-                        bad.add(InputError(f"{path}, row {line}: {len(cells)} columns, expected {columns}"))
+                        fault = f"{path}, row {line}: {len(cells)} columns, expected {columns}"
+                        bad.add(InputError(fault + other_delimiter(header, format)))
                 line = reader.line_num + 1
     except UnicodeDecodeError as error:
         raise InputError(
@@ -58,12 +186,21 @@ def read_rows(
             "save the file as UTF-8"
         ) from error
     except csv.Error as error:
-        open_quote = "unexpected end of data" in str(error)
-        raise InputError(f"{path}, row {line}: {'a quote that is not closed' if open_quote else error}") from error
+        if "unexpected end of data" in str(error):
+            error = f"a quote that is not closed: close it, or, if quotes are part of the text, {NO_QUOTES}"
+        raise InputError(f"{path}, row {line}: {error}") from None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
-    if not first:
+    if not header:
         raise InputError(f"{path} is empty")
+    if swallowing:
+        first, lines = swallowing[0]
+        more = f", and so do {len(swallowing) - 1:,} more rows" if len(swallowing) > 1 else ""
+        say_once(
+            f"quotes of {path}",
+            f"{path}, row {first}: a quoted cell goes over {lines} lines and holds {_named(format.delimiter)}{more}: "
+            f"if it has swallowed rows, as quotes are part of the text, {NO_QUOTES}",
+        )
 
 
 @dataclass(frozen=True)
@@ -72,15 +209,17 @@ class Table:
 
     Attributes:
         path: its file, for errors.
-        names: of the columns.
+        names: of the columns; one without a name is "Unnamed: 0" by its place, as pandas calls it.
         rows: the cells of each row.
         lines: the line of each row in the file.
+        format: how cells are read.
     """
 
     path: Path
     names: list[str]
     rows: list[list[str]]
     lines: list[int]
+    format: Format = PLAIN
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -88,85 +227,147 @@ class Table:
     def column(self, name: str) -> list[str]:
         """Its cells, without blanks around them. Raises InputError, with the nearest name, where there is none."""
         if name not in self.names:
-            raise InputError(f"{self.path} has no column {name!r}: {closest(name, self.names)}")
+            raise no_column(self.path, name, self.names, self.format)
         index = self.names.index(name)
         return [row[index].strip() for row in self.rows]
 
-    def numbers(self, name: str, missing: Sequence[str] = ()) -> np.ndarray:
-        """float64 [rows], nan for the cells that `missing` lists.
+    def numbers(self, name: str, gaps: bool = False) -> np.ndarray:
+        """float64 [rows], nan for cells without a value where `gaps` are allowed.
 
         Raises:
-            InputError: for a cell that is no finite number.
+            InputError: for another cell that is no finite number.
         """
         values = self._values(name)
-        for _, error in self._faults(name, values, missing):
+        for _, error in self._faults(name, values, gaps):
             raise error
         return values
 
-    def readable(self, names: Mapping[str, Sequence[str]], bad: Bad) -> "Table":
-        """The rows in which all of these columns are numbers, or one of the cells listed; `bad` takes the others.
+    def codes(self, name: str) -> list[str]:
+        """The categories of a column, "" where one is missing."""
+        return [self.format.code(cell) for cell in self.column(name)]
+
+    def readable(self, names: Mapping[str, bool], bad: Bad) -> "Table":
+        """The rows in which all of these columns are numbers, or have gaps where that is true; `bad` takes the others.
 
         Of a column without any number no row is bad: it is meant as something else.
         """
         faults: dict[int, InputError] = {}
-        for name, missing in names.items():
+        for name, gaps in names.items():
             values = self._values(name)
             if np.isfinite(values).any():
-                faults = dict(self._faults(name, values, missing)) | faults
+                faults = dict(self._faults(name, values, gaps)) | faults
         for i in sorted(faults):
             bad.add(faults[i])
         kept = [i for i in range(len(self)) if i not in faults]
         return replace(self, rows=[self.rows[i] for i in kept], lines=[self.lines[i] for i in kept])
 
     def _values(self, name: str) -> np.ndarray:
-        return np.array([_number(cell) for cell in self.column(name)])
+        return np.array([self.format.number(cell) for cell in self.column(name)])
 
-    def _faults(self, name: str, values: np.ndarray, missing: Sequence[str]) -> Iterator[tuple[int, InputError]]:
+    def _faults(self, name: str, values: np.ndarray, gaps: bool) -> Iterator[tuple[int, InputError]]:
         """The rows in which a column is no finite number."""
         cells = self.column(name)
         for i in np.flatnonzero(~np.isfinite(values)).tolist():
-            if cells[i] not in missing:
+            if not (gaps and self.format.is_gap(cells[i])):
                 what = f"{cells[i]!r} is no number" if cells[i] else "no value"
                 yield i, InputError(f"{self.where(i, name)}: {what}")
+
+    def is_unnamed(self, name: str) -> bool:
+        return name == f"Unnamed: {self.names.index(name)}"
 
     def where(self, row: int, name: str) -> str:
         """The place of a cell, for an error."""
         return f"{self.path}, row {self.lines[row]}, column {name}"
 
 
-def read_table(path: Path, delimiter: str = ",", *, bad: Bad = STRICT, **options) -> Table:
+def read_table(path: Path, format: Format = PLAIN, *, bad: Bad = STRICT, **options) -> Table:
     """A table whose first row names the columns; options are those of `read_rows`.
 
     Raises:
         InputError: as `read_rows`, and where the names are not distinct or no row follows them.
     """
-    rows = read_rows(path, delimiter, bad=bad, **options)
-    _, names = next(rows)
-    names = [name.strip() for name in names]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise InputError(f"{path} has {names.count(twice[0])} columns {twice[0]!r}: give each its own name")
+    rows = read_rows(path, format, bad=bad, **options)
+    _, cells = next(rows)
+    names = column_names(path, cells)
     numbered = list(rows)
     if not numbered:
         bad.say(0)
         raise InputError(f"{path} has no rows below the names of its columns")
-    return Table(path, names, [cells for _, cells in numbered], [line for line, _ in numbered])
+    return Table(path, names, [cells for _, cells in numbered], [line for line, _ in numbered], format)
+
+
+def column_names(path: Path | str, cells: Sequence[str]) -> list[str]:
+    """Of a first row. Raises InputError where one stands twice."""
+    names = [cell.strip() or f"Unnamed: {i}" for i, cell in enumerate(cells)]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"{path} has {names.count(twice[0])} columns {twice[0]!r}: give each its own name")
+    return names
+
+
+def no_column(path: Path | str, name: str, names: Sequence[str], format: Format = PLAIN) -> InputError:
+    """What is wrong where a table has no such column."""
+    hint = other_delimiter(names, format) or f": {closest(name, names)}"
+    return InputError(f"{path} has no column {name!r}{hint}")
+
+
+def other_delimiter(names: Sequence[str], format: Format) -> str:
+    """Where the first row is one cell that holds another delimiter: the end of an error's line, which tells it."""
+    found = [key for key, character in DELIMITERS.items() if len(names) == 1 and character in names[0]]
+    found = [key for key in found if DELIMITERS[key] != format.delimiter]
+    if not found:
+        return ""
+    key = max(found, key=lambda key: names[0].count(DELIMITERS[key]))
+    return f": the first row is one cell with {_named(DELIMITERS[key])} in it: --data.delimiter {_quoted(key)}"
+
+
+def read_dates(cells: Sequence[str], place: Callable[[int], str], format: Format = PLAIN) -> np.ndarray:
+    """float64 [rows], seconds, of dates as 2026-01-31 or 2026-01-31 18:30, or numbers as they are.
+
+    Without a time zone, all are taken to be of the same.
+
+    Args:
+        place: (row) -> where its cell stands, for an error.
+
+    Raises:
+        InputError: for a cell that is neither, and one of another kind than the first.
+    """
+    values, first = np.empty(len(cells)), ""
+    for i, cell in enumerate(cells):
+        kind, values[i] = read_date(cell, format)
+        if not kind:
+            raise InputError(f"{place(i)}: {f'{cell!r} is no number or date' if cell else 'no value'}")
+        first = first or kind
+        if kind != first:
+            raise InputError(f"{place(i)}: {cell!r} is {kind}, but {cells[0]!r} in the first row {first}: make them alike")
+    return values
+
+
+def read_date(cell: str, format: Format = PLAIN) -> tuple[str, float]:
+    """(what kind of time it is, "" for none; its value, in seconds where it is a date)."""
+    value = format.number(cell)
+    if not math.isnan(value):
+        return "a number", value
+    found = DATE.fullmatch(cell)
+    try:
+        date = datetime.datetime.fromisoformat(cell) if found else None
+    except ValueError:  # as the 31st of February
+        date = None
+    if date is None:
+        return "", math.nan
+    if date.tzinfo is None:
+        return "a date", date.replace(tzinfo=datetime.UTC).timestamp()
+    return "a date with a time zone", date.timestamp()
 
 
 def _lines(file: TextIO, path: Path) -> Iterator[str]:
     """Its lines. Raises InputError for one that would fill the memory, as that of a file without line breaks."""
-    for number, line in enumerate(iter(lambda: file.readline(LONGEST + 1), ""), 1):
-        if len(line) > LONGEST:
-            raise InputError(f"{path}, row {number}: longer than {LONGEST:,} characters")
-        yield line
-
-
-def _number(cell: str) -> float:
-    """nan where it is none, or so large that float32 has none like it."""
-    try:
-        value = float(cell)
-    except ValueError:
-        return math.nan
-    return value if abs(value) < HUGE else math.nan
+    size = path.stat().st_size
+    with tqdm(desc=path.name, total=size, unit="B", unit_scale=True, leave=False, delay=2, disable=None) as bar:
+        for number, line in enumerate(iter(lambda: file.readline(LONGEST + 1), ""), 1):
+            if len(line) > LONGEST:
+                raise InputError(f"{path}, row {number}: longer than {LONGEST:,} characters")
+            yield line
+            bar.update(len(line))  # characters: some fewer than the bytes
 
 
 def _line_of(path: Path, error: UnicodeDecodeError) -> str:
@@ -182,3 +383,15 @@ def _line_of(path: Path, error: UnicodeDecodeError) -> str:
 
 def _shown(encoding: str) -> str:
     return encoding.removesuffix("-sig").upper()
+
+
+NO_QUOTES = "--data.quotes false"
+
+
+def _named(delimiter: str) -> str:
+    return "tabs" if delimiter == "\t" else repr(delimiter)
+
+
+def _quoted(key: str) -> str:
+    """As a shell takes it."""
+    return key if key in (",", "tab") else f"'{key}'"

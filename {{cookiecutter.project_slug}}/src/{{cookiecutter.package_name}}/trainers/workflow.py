@@ -38,6 +38,7 @@ from .. import task as tasks
 from ..config import Config, MeshConfig, read_options
 from ..data.bad import Bad
 from ..data.batches import TrainBatches, eval_batches, make_batch
+from ..data.files import say_once
 from ..data.sources import Arrays, Batch, Dataset, Spec
 from ..errors import InputError, RunError, Stopped
 from ..processes import Processes, in_turn, led
@@ -45,6 +46,7 @@ from ..run import (
     Finished,
     Run,
     begun,
+    changed,
     check_checkpoint,
     check_spec,
     is_file,
@@ -113,6 +115,7 @@ def _train(run: Run, config: Config, task: tasks.Task, began: float) -> None:
     spec = read_spec(run.resume_from.parents[1]) if run.resume_from else None
     data = in_turn(processes, lambda: task.load(config, spec))
     settings = (config.data.batch_size, config.seed, config.data.on_device)
+    fingerprint = data.fingerprint() if run.leads else {}
     whole = TrainBatches(data, *settings)  # before a framework is imported: there may be too few examples
     if config.debug == "overfit":
         data = _one_batch(data, whole)
@@ -122,10 +125,14 @@ def _train(run: Run, config: Config, task: tasks.Task, began: float) -> None:
     weights = _weights(config, data.spec) if config.init and not run.resume_from else None
     if weights:
         engine.start_from(weights)
-    run.start(data.spec, len(data.train), framework.PACKAGES, engine.describe())
+    run.start(data.spec, len(data.train), framework.PACKAGES, engine.describe(), fingerprint)
     session = Session(run, task, data.spec, plan, began)
     begins = f", from step {run.record.start} of {run.record.parent}" if run.record.parent else ""
     session.say(f"{run.folder}: {engine.describe()}, {len(data.train)} examples, {plan.total_steps} steps{begins}")
+    if run.record.parent and changed(Path(run.record.parent), fingerprint):
+        session.say(f"{run.record.parent} was trained on other data")
+    if run.leads and run.record.step == run.record.start:
+        _say_leaked(data)
     with session.signals(), contextlib.closing(session.progress):
         try:
             engine.train(run.resume_from, batches, data, plan, session)
@@ -186,9 +193,23 @@ def evaluate(
     task, path = tasks.find(config.task), _checkpoint(folder, config, checkpoint)
     data = task.load(config, read_spec(folder))
     check_spec(folder, data.spec)
+    others = changed(folder, data.fingerprint())
+    if {"train", "val"} & {*others}:
+        raise InputError(
+            f"{folder}: the data have changed since this run was trained: other examples, or in another order, in "
+            f"{' and '.join(others)}, so that its test may hold what it was trained on: --data.test_path names new ones"
+        )
+    if others:
+        say_once("test", f"{folder}: these are other test examples than those of its training")
+    _say_leaked(data)
     batches = eval_batches(data.test, config.data.batch_size, workers=config.data.workers)
     metrics = _engine(_on_one_device(config), data.spec).evaluate(path, batches)
     return scalars("test", metrics), task.charts(arrays(metrics), data.spec)
+
+
+def _say_leaked(data: Dataset) -> None:
+    if count := data.leaked():
+        say_once("leaked", f"{count:,} of the {len(data.test):,} test examples stand among those for training, too")
 
 
 class Predictor:

@@ -11,7 +11,18 @@ from .. import task as tasks
 from ..config import AcceleratorConfig, Config, to_dict
 from ..errors import InputError, RunError
 from ..processes import apart
-from ..run import Run, environment, fill, is_file, read_config, read_spec, seal, sound_record, write_json
+from ..run import (
+    Run,
+    environment,
+    fill,
+    is_file,
+    read_config,
+    read_data,
+    read_spec,
+    seal,
+    sound_record,
+    write_json,
+)
 from ..trainers import check, frameworks, load_config
 
 
@@ -57,7 +68,7 @@ def convert(config: Config, best: bool) -> Path:
         with tempfile.TemporaryDirectory(prefix=".convert-", dir=run.folder.parent) as scratch:
             folder = Path(scratch, "run")
             folder.mkdir()
-            fill(folder, config, spec)
+            fill(folder, config, spec, read_data(path)["fingerprint"])
             write_json(folder / "environment.json", environment(packages, writer.describe()))
             for name, step in checkpoints.items():
                 source, made = path / "checkpoints" / name, _name(step, config)

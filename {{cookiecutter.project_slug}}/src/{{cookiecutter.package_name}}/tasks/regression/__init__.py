@@ -9,13 +9,13 @@ import numpy as np
 from ...config import Config
 from ...data.bad import STRICT, Bad
 from ...data.sources import Arrays, Batch, Spec
-from ...data.tables import Table
+from ...data.tables import Format, Table, read_table, to_cell, to_format
 from ...errors import InputError
 from ...models.tabular import TabularConfig
 from ...task import Field, Inputs, Overfit, Signature, Task, listed
 from .charts import examples, in_unit
 from .columns import Columns
-from .data import CsvConfig, DiabetesConfig, load, read
+from .data import CsvConfig, DiabetesConfig, load
 
 Row = Mapping[str, Any]
 FILE = "columns.json"  # in a run's `fitted/`
@@ -26,30 +26,32 @@ def inputs(given: Sequence[str | Path] | str | Path | Sequence[Row] | Row, spec:
 
     Columns that the model does not take may be there or not, the target too. Raises InputError for others.
     """
-    given = [given] if isinstance(given, str | Path | Mapping) else given
+    given, format = [given] if isinstance(given, str | Path | Mapping) else given, to_format(spec["format"])
     wanted = "paths of CSV files are wanted, or rows that map columns to values"
     if not isinstance(given, Sequence):
         raise InputError(f"inputs of type {type(given).__name__}: {wanted}")
     if given and all(isinstance(row, Mapping) for row in given):
-        tables = [_table(given)]
+        tables = [_table(given, format)]
     elif given and all(isinstance(path, str | Path) for path in given):
-        tables = [read(Path(path), spec["delimiter"]) for path in given]
+        tables = [read_table(Path(path), format, bad=bad) for path in given]
     else:
         raise InputError(f"{'inputs of other types' if given else 'no inputs'}: {wanted}")
     columns = Columns.from_text(spec[FILE])
+    if bad.skip:
+        tables = [table.readable(dict.fromkeys((c.name for c in columns.numeric), True), bad) for table in tables]
     found = [columns.inputs(table) for table in tables]
     arrays = {name: np.concatenate([batch[name] for batch in found]) for name in found[0]}
     return Inputs(Arrays(**arrays), [f"{table.path}, row {line}" for table in tables for line in table.lines])
 
 
-def _table(rows: Sequence[Row]) -> Table:
-    """Of rows that have the same columns as the first."""
+def _table(rows: Sequence[Row], format: Format) -> Table:
+    """Of rows that have the same columns as the first. Numbers are Python's own, whatever the format of files."""
     names = list(rows[0])
     for i, row in enumerate(rows):
         if row.keys() != rows[0].keys():
             raise InputError(f"inputs, row {i}: columns {', '.join(row)}, but row 0 has {', '.join(names)}")
-    cells = [["" if value is None else str(value) for value in row.values()] for row in rows]
-    return Table(Path("inputs"), names, cells, list(range(len(rows))))
+    cells = [[to_cell(value, format) for value in row.values()] for row in rows]
+    return Table(Path("inputs"), names, cells, list(range(len(rows))), format)
 
 
 def describe(names: Sequence[str], outputs: Batch, spec: Spec) -> list[dict[str, Any]]:

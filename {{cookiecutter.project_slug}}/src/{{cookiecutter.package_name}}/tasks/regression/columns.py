@@ -2,20 +2,22 @@
 
 import dataclasses
 import json
-import re
+import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from ...config import closest
+from ...data.files import say_once
 from ...data.sources import Batch
 from ...data.tables import Table
 from ...errors import InputError
 
-MISSING = ("", "?", "NA", "N/A", "NaN", "nan", "null", "NULL")
+FEW = 50  # names: so many may be a category's
+SHOWN = 5
 
 
 class Roles(NamedTuple):
@@ -33,23 +35,32 @@ class Number:
     Attributes:
         scale: the standard deviation; 1 of a column that does not vary.
         gaps: whether training rows lack values. Then there is a second input, 1 where one is missing and else 0.
+        varies: whether its values differ in the training rows: else nothing can be learnt of them, and it is always 0.
     """
 
     name: str
     mean: float
     scale: float
     gaps: bool
+    varies: bool = True
 
     def standardised(self, values: np.ndarray) -> np.ndarray:
-        return (values - self.mean) / self.scale
+        return (values - self.mean) / self.scale if self.varies else np.zeros(len(values))
 
 
 @dataclass(frozen=True)
 class Category:
-    """A column of names or codes: `known[i]` is number i + 1. What is missing or not known is number 0."""
+    """A column of names or codes: `known[i]` is number i + 1. What is missing is number 0, where training rows lack
+    some; what is not known, the number after the last, of which the model takes the mean of the known ones.
+    """
 
     name: str
     known: list[str]
+    gaps: bool = True
+
+    def numbers(self, codes: Sequence[str]) -> list[int]:
+        found = {name: i for i, name in enumerate(self.known, 1)} | ({"": 0} if self.gaps else {})
+        return [found.get(code, len(self.known) + 1) for code in codes]
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,7 @@ class Columns:
     numeric: list[Number]
     categorical: list[Category]
     target: Number
+    left_out: list[str] = dataclasses.field(default_factory=list)
 
     @classmethod
     def from_text(cls, text: str) -> "Columns":
@@ -66,7 +78,7 @@ class Columns:
         saved = json.loads(text)
         numeric = [Number(**column) for column in saved["numeric"]]
         categorical = [Category(**column) for column in saved["categorical"]]
-        return cls(numeric, categorical, Number(**saved["target"]))
+        return cls(numeric, categorical, Number(**saved["target"]), saved.get("left_out", []))
 
     def to_text(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
@@ -89,12 +101,11 @@ class Columns:
         """
         numeric, flags, categorical = [], [], []
         for column in self.numeric:
-            values = table.numbers(column.name, MISSING)
+            values = table.numbers(column.name, gaps=True)
             numeric.append(np.nan_to_num(column.standardised(values)))
             flags += [np.isnan(values)] if column.gaps else []
         for column in self.categorical:
-            numbers = {name: i for i, name in enumerate(column.known, 1)}
-            categorical.append([numbers.get(code, 0) for code in _codes(table, column.name)])
+            categorical.append(column.numbers(table.codes(column.name)))
         found = {"numeric": [*numeric, *flags], "categorical": categorical}
         dtypes = {"numeric": np.float32, "categorical": np.int32}
         return {name: np.stack(columns, 1).astype(dtypes[name]) for name, columns in found.items() if columns}
@@ -105,7 +116,7 @@ class Columns:
         names = [*categorical, *(column.name for column in self.numeric)]
         for key, then, now in (
             ("target", [self.target.name], [roles.target]),
-            ("categorical", categorical, roles.categorical),
+            ("categorical", categorical, [name for name in roles.categorical if name not in self.left_out]),
             ("drop", [], [name for name in roles.drop if name in names]),
         ):
             if set(then) != set(now):
@@ -119,7 +130,7 @@ class Columns:
 
 
 def fit(table: Table, train: np.ndarray, roles: Roles, min_count: int = 1) -> Columns:
-    """Learns from the rows `train`, int [n], of a table.
+    """Learns from the rows `train`, int [n], of a table. Says once which columns teach nothing.
 
     Args:
         min_count: categories that fewer training rows have are not known.
@@ -138,27 +149,101 @@ def fit(table: Table, train: np.ndarray, roles: Roles, min_count: int = 1) -> Co
     numeric = [name for name in table.names if name not in (target, *categorical, *drop)]
     if not numeric and not categorical:
         raise InputError(f"{table.path} has no column left to predict {target} from: take some out of data.drop")
-    if "" in numeric:
-        raise InputError(f"{table.path}: column {table.names.index('') + 1} has no name: give it one in the first row")
     targets = table.numbers(target)[train]
     if targets.min() == targets.max():
         raise InputError(f"{table.path}: {target} is {targets[0]:g} in every training row: there is nothing to learn")
     values, wrong = {}, {}
     for name in numeric:
         try:
-            values[name] = table.numbers(name, MISSING)
+            values[name] = table.numbers(name, gaps=True)
         except InputError as error:
             wrong[name] = error
     if wrong:
-        raise InputError(
-            f"{next(iter(wrong.values()))}: list columns of names or codes in --data.categorical, and what is no input "
-            f"in --data.drop (text is in {','.join(wrong)})"
+        raise InputError(f"{next(iter(wrong.values()))}: {advice(table, list(wrong), categorical, drop)}")
+    left_out = {}
+    for name in values:
+        if table.is_unnamed(name):
+            if not _is_index(values[name]):
+                way = f"give it a name in the first row, or --data.drop {shlex.quote(_joined([*drop, name]))}"
+                raise InputError(f"{table.path}: column {table.names.index(name) + 1} has no name: {way}")
+            left_out[name] = "an index without a name"
+        elif (np.diff(values[name]) == 1).all() and len(table) > FEW:
+            way = f"if it is no measurement, --data.drop {shlex.quote(_joined([*drop, name]))}"
+            say_once(f"{name} of {table.path}", f"{table.path}: {name} counts the rows: {way}")
+    numbers, categories = [], []
+    for name in [name for name in values if name not in left_out]:
+        found = _fit_number(name, values[name][train])
+        if found.varies or 0 < np.isnan(values[name][train]).sum() < len(train):
+            numbers.append(found)
+        else:
+            left_out[name] = "no value" if found.gaps else f"always {found.mean:g}"
+    for name in categorical:
+        found = _fit_category(name, np.array(table.codes(name), object)[train].tolist(), min_count)
+        if len(found.known) + found.gaps > 1:
+            categories.append(found)
+        else:
+            left_out[name] = f"always {found.known[0]}" if found.known else "nothing that training rows share"
+    if not numbers and not categories:
+        raise InputError(f"{table.path}: no column varies in the training rows: there is nothing to predict from")
+    if left_out:
+        named = [f"{name} ({why})" for name, why in left_out.items()]
+        more = f" and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
+        say_once(
+            f"columns of {table.path}",
+            f"{table.path}: left out, as training rows tell nothing by them: {', '.join(named[:SHOWN])}{more}",
         )
-    return Columns(
-        [_fit_number(name, column[train]) for name, column in values.items()],
-        [_fit_category(name, np.array(_codes(table, name))[train].tolist(), min_count) for name in categorical],
-        _fit_number(target, targets),
-    )
+    return Columns(numbers, categories, _fit_number(target, targets), list(left_out))
+
+
+def advice(table: Table, wrong: Sequence[str], categorical: Sequence[str], drop: Sequence[str]) -> str:
+    """What to do about columns that are no numbers: options to copy, and what each column looks like."""
+    names, texts, words, remarks = [], [], [], []
+    for name in wrong:
+        cells = [cell for cell in table.column(name) if not table.format.is_gap(cell)]
+        odd = Counter(cell for cell in cells if np.isnan(table.format.number(cell)))
+        distinct = len(set(cells))
+        if option := _other_numbers(table, cells):
+            remarks.append(f"{name}: numbers with {option}")
+        elif sum(odd.values()) <= 0.2 * len(cells) and len(odd) <= SHOWN:
+            words += odd
+            remarks.append(f"{name}: numbers, but {sum(odd.values()):,} of {len(cells):,} rows have {_some(odd)}")
+        elif distinct <= FEW and distinct <= len(cells) / 2:
+            names.append(name)
+            remarks.append(f"{name}: {distinct} names as {_some(Counter(cells))}")
+        else:
+            texts.append(name)
+            kind = "an identifier, another in each row" if distinct == len(cells) else f"{distinct:,} different texts"
+            remarks.append(f"{name}: {kind}")
+    options = {"categorical": [*categorical, *names] if names else (), "drop": [*drop, *texts] if texts else ()}
+    options["missing"] = [*table.format.missing, *dict.fromkeys(words)] if words else ()
+    copied = [f"--data.{key} {shlex.quote(_joined(found))}" for key, found in options.items() if found]
+    lead = f"add {' '.join(copied)} " if copied else "see "
+    return f"{lead}({'; '.join(remarks[:SHOWN])}{f'; and {len(remarks) - SHOWN} more' if len(remarks) > SHOWN else ''})"
+
+
+def _other_numbers(table: Table, cells: Sequence[str]) -> str:
+    """The options by which all cells are numbers, "" where none are."""
+    kinds = [(",", ""), (",", "."), (",", "space"), (".", ","), (".", "'"), (".", "space"), (",", "'")]
+    for decimal, thousands in kinds:
+        format = dataclasses.replace(table.format, decimal=decimal, thousands=thousands)
+        if not any(np.isnan(format.number(cell)) for cell in cells):
+            found = {"decimal": decimal} if decimal != "." else {}
+            found |= {"thousands": thousands} if thousands else {}
+            return " ".join(f"--data.{key} {shlex.quote(value)}" for key, value in found.items())
+    return ""
+
+
+def _some(counts: Mapping[str, int]) -> str:
+    return ", ".join(repr(name) for name in sorted(counts, key=lambda name: -counts[name])[:3])
+
+
+def _joined(names: Sequence[str]) -> str:
+    return ",".join(f'"{name}"' if "," in name else name for name in names)
+
+
+def _is_index(values: np.ndarray) -> bool:
+    """Whether a column looks as pandas writes a table's index: whole numbers, another in each row."""
+    return bool((values == np.floor(values)).all()) and len(np.unique(values)) == len(values)
 
 
 def _fit_number(name: str, values: np.ndarray) -> Number:
@@ -166,17 +251,12 @@ def _fit_number(name: str, values: np.ndarray) -> Number:
     there = values[~np.isnan(values)]
     gaps = len(there) < len(values)
     if not len(there):
-        return Number(name, 0.0, 1.0, gaps)
-    varies = there.min() < there.max()  # rounding gives a constant column a deviation, too
-    return Number(name, float(there.mean()), float(there.std()) if varies else 1.0, gaps)
+        return Number(name, 0.0, 1.0, gaps, varies=False)
+    varies = bool(there.min() < there.max())  # rounding gives a constant column a deviation, too
+    return Number(name, float(there.mean()), float(there.std()) if varies else 1.0, gaps, varies)
 
 
 def _fit_category(name: str, codes: Sequence[str], min_count: int) -> Category:
     """codes: of the training rows."""
-    return Category(name, sorted(code for code, count in Counter(codes).items() if code and count >= min_count))
-
-
-def _codes(table: Table, name: str) -> list[str]:
-    """A column's categories, "" where one is missing; 3.0, as a column of codes with gaps is often written, is 3."""
-    cells = table.column(name)
-    return ["" if cell in MISSING else re.sub(r"^(-?\d+)\.0+$", r"\1", cell) for cell in cells]
+    counts = Counter(codes)
+    return Category(name, sorted(code for code, n in counts.items() if code and n >= min_count), "" in counts)

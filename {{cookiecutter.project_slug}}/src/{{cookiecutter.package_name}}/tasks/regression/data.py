@@ -1,18 +1,18 @@
 """Tables as NumPy: of each row the numbers, the categories and what is to be predicted."""
 
-import csv
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from ...config import Config, DataConfig, PositiveInt, Probability, Seed, option
-from ...data.bad import STRICT, Bad
+from ...data.bad import Bad
 from ...data.sources import Arrays, Dataset, Spec
-from ...data.tables import Table, read_table
+from ...data.tables import OwnTableConfig, Table, find_table, read_table, split_names, to_format
 from ...errors import InputError
-from .columns import MISSING, Columns, Roles, fit
+from .columns import Columns, Roles, fit
 
 
 @dataclass(frozen=True)
@@ -30,30 +30,29 @@ class DiabetesConfig(TableConfig):
 
 
 @dataclass(frozen=True)
-class CsvConfig(TableConfig):
-    """A table of your own in `<root>/<path>`, whose first row names the columns."""
+class CsvConfig(TableConfig, OwnTableConfig):
+    """A table of your own, whose first row names the columns."""
 
-    path: str = option("", "the file, in root, or an absolute path")
+    path: str = option("", "the file, in the working folder or in root")
     target: str = option("", "the column to predict")
     categorical: str = option("", "columns of names or codes, separated by commas; the others are numbers")
     drop: str = option("", "columns to leave out, separated by commas")
     min_count: PositiveInt = option(2, "a category in fewer training rows is treated as one that was never seen")
     test_path: str = option("", "a file to test on, in place of test_fraction of the rows")
-    delimiter: Literal[",", ";", "|", "tab"] = option(",", "what stands between cells")
 
 
 def load(config: Config, spec: Spec | None = None) -> Dataset:
     """`numeric` and `categorical` as `Columns.inputs` gives them, `target`: float32 [n], standardised."""
-    data, held = config.data, None
+    data, held, format = config.data, None, OwnTableConfig().format()
     if isinstance(data, CsvConfig):
-        roles = _roles(data)
+        roles, format = _roles(data), data.format()
         table = _read(data, "path", roles)
         held = _read(data, "test_path", roles) if data.test_path else None
     else:
         table, roles = _diabetes(), Roles("progression")
     train, val, test = _split(len(table), data, held is not None)
     if spec is None:
-        spec = to_spec(fit(table, train, roles, getattr(data, "min_count", 1)), getattr(data, "delimiter", ","))
+        spec = to_spec(fit(table, train, roles, getattr(data, "min_count", 1)), format)
     columns = Columns.from_text(spec["columns.json"])
     columns.check(roles)
     everything = _arrays(columns, table)
@@ -61,47 +60,34 @@ def load(config: Config, spec: Spec | None = None) -> Dataset:
     return Dataset(Arrays(**everything[train]), Arrays(**everything[val]), tested, spec)
 
 
-def to_spec(columns: Columns, delimiter: str) -> dict[str, Any]:
-    """delimiter: of the files to predict."""
+def to_spec(columns: Columns, format: Mapping[str, Any]) -> dict[str, Any]:
+    """format: of the files to predict."""
     return {
         "target": columns.target.name,
         "mean": columns.target.mean,
         "scale": columns.target.scale,
         "numbers": columns.numbers,
         "categories": columns.categories,
-        "delimiter": delimiter,
+        "format": format,
         "columns.json": columns.to_text(),
     }
 
 
-def read(path: Path, delimiter: str, bad: Bad = STRICT) -> Table:
-    return read_table(path, "\t" if delimiter == "tab" else delimiter, bad=bad)
-
-
 def _read(config: CsvConfig, key: str, roles: Roles) -> Table:
-    name = getattr(config, key)
-    path = Path(config.root) / name
-    if not path.is_file():
-        raise InputError(f"data.{key} = {name!r}: there is no file {path}: name one in data.root, or an absolute path")
     bad = Bad(config.skip_bad)
-    table = read(path, config.delimiter, bad)
+    table = read_table(find_table(config, key), to_format(config.format()), bad=bad)
     if bad.skip:
-        table = _readable(table, roles, bad)
+        others = (*roles.categorical, *roles.drop)
+        numbers = {name: name != roles.target for name in table.names if name not in others}
+        table = table.readable(numbers, bad)
         bad.say(len(table))
     return table
 
 
-def _readable(table: Table, roles: Roles, bad: Bad) -> Table:
-    """Without the rows that lack a number."""
-    others = (*roles.categorical, *roles.drop)
-    numbers = {name: () if name == roles.target else MISSING for name in table.names if name not in others}
-    return table.readable(numbers, bad)
-
-
 def _roles(config: CsvConfig) -> Roles:
     """Raises InputError where the target has another one, too."""
-    drop = _names(config.drop)
-    categorical = [name for name in _names(config.categorical) if name not in drop]
+    drop = split_names(config.drop)
+    categorical = [name for name in split_names(config.categorical) if name not in drop]
     if config.target in (*categorical, *drop):
         raise InputError(f"data.target = {config.target!r}, which data.categorical or data.drop lists, too")
     return Roles(config.target, categorical, drop)
@@ -137,9 +123,3 @@ def _split(count: int, config: TableConfig, tested_apart: bool) -> list[np.ndarr
 
 def _arrays(columns: Columns, table: Table) -> Arrays:
     return Arrays(**columns.inputs(table), target=columns.targets(table))
-
-
-def _names(text: str) -> list[str]:
-    """Of a list with commas, in which "..." may hold a name with a comma."""
-    names = [name.strip() for name in next(csv.reader([text], skipinitialspace=True), [])]
-    return list(dict.fromkeys(filter(None, names)))
