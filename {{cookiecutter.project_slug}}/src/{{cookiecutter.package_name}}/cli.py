@@ -16,6 +16,7 @@ COMMAND --help tells more. RUN is a run's folder, TASK one of
 import csv
 import dataclasses
 import errno
+import io
 import math
 import os
 import platform
@@ -35,8 +36,8 @@ import yaml
 
 from . import task as tasks
 from . import trainers
-from .config import Config, closest, options_help, read_options, to_dict
-from .errors import Error, InputError
+from .config import Config, UnknownKey, closest, meant, options_help, read_options, to_dict
+from .errors import Error, InputError, on_one_line
 from .processes import apart
 
 FOLDER_FILE = (
@@ -45,7 +46,7 @@ FOLDER_FILE = (
 
 # Of a path that a person gave and that nobody could use: too long, in a folder that may not be looked into, or a loop.
 UNUSABLE = (errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ELOOP)
-DEFAULTS = {"checkpoint": "best", "output": "", "format": ""}  # of options of commands that take a run
+DEFAULTS = {"checkpoint": "best", "output": "", "force": False, "format": ""}  # of options of commands that take a run
 
 MOST_LINES = 25  # of a table whose rest stands elsewhere
 
@@ -55,7 +56,24 @@ def main(command: str = "") -> int:
 
     0 done, 1 the run failed, 2 bad input, 130 and 143 stopped by SIGINT and SIGTERM after the state was saved.
     """
-    words = [command] * bool(command) + sys.argv[1:]
+    _open_streams()
+    code = 0
+    try:
+        code = _done([command] * bool(command) + sys.argv[1:])
+        sys.stdout.flush()  # here, as a pipe that is closed would be told at the end of the process, too
+    except BrokenPipeError:  # what reads the output, as `head`, has read enough
+        _drop_output()
+    except OSError as error:
+        if error.filename or error.errno not in (errno.ENOSPC, errno.EIO):
+            raise
+        _drop_output()
+        print(f"error: the output cannot be written: {error.strerror}", file=sys.stderr)
+        code = 1
+    return code
+
+
+def _done(words: list[str]) -> int:
+    """The exit code of a command, whose errors are told."""
     commands: dict[str, Callable[[list[str]], int]] = {
         "train": train,
         "evaluate": evaluate,
@@ -71,7 +89,7 @@ def main(command: str = "") -> int:
     try:
         if words[0] not in commands:
             raise InputError(f"no command {words[0]!r}: {closest(words[0], list(commands))}")
-        if {"-h", "--help"} & {*words[1:]} and words[0] != "train":  # whose help shows its config
+        if {"-h", "--help"} & {*_split_end(words[1:])[0]} and words[0] != "train":  # whose help shows its config
             print(textwrap.dedent("    " + commands[words[0]].__doc__).rstrip())
             if words[0] == "predict" and not words[1].startswith("-"):
                 print("\n".join(options_help(_task_of(words[1]).options)))
@@ -92,14 +110,39 @@ def main(command: str = "") -> int:
     except KeyboardInterrupt:  # before the run could take it, or a second one
         print("error: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # what reads the output, as `head`, has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except OSError as error:
         if error.errno not in UNUSABLE:
             raise
         print(f"error: {InputError(f'{error.filename}: {error.strerror}')}", file=sys.stderr)
         return InputError.exit_code
+
+
+class _Stderr(io.FileIO):
+    """A run goes on where nobody reads any more what it tells, as `2>&1 | head`."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            return len(data)
+
+
+def _open_streams() -> None:
+    """Whatever they are, they take every text: letters that a console cannot say are escaped."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed, as by `>&-`: a file of the run would get its number
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8"))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    buffer = getattr(sys.stderr, "buffer", None)
+    if type(getattr(buffer, "raw", buffer)) is io.FileIO and not sys.stderr.isatty():
+        file = io.BufferedWriter(_Stderr(sys.stderr.fileno(), "w", closefd=False))
+        sys.stderr = io.TextIOWrapper(file, sys.stderr.encoding, "backslashreplace", line_buffering=True)
+
+
+def _drop_output() -> None:
+    """What is kept of stdout would fail once more when the process ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def train(words: list[str]) -> int:
@@ -203,15 +246,19 @@ def evaluate(words: list[str]) -> int:
 
 
 def predict(words: list[str]) -> int:
-    """predict RUN INPUT... [--output FILE] [--checkpoint best|last|STEP] [--KEY VALUE ...]
+    """predict RUN INPUT... [--output FILE [--force]] [--checkpoint best|last|STEP] [--KEY VALUE ...] [-- INPUT...]
 
-    What the run's model says of each input, as a table, and with --output as CSV. Some tasks have options of their own
-    here: predict RUN --help.
+    What the run's model says of each input, as a table, and with --output as CSV: in a new file, or with --force in the
+    place of one that is no input. Some tasks have options of their own here: predict RUN --help. After -- every word is
+    an input, also one that begins with a dash.
     """
     folder, inputs, config, taken = _open(words, predict.__doc__)
-    output, checkpoint = taken.pop("output"), taken.pop("checkpoint")
-    if output and (Path(output).is_dir() or not Path(output).parent.is_dir()):
-        raise InputError(f"--output {output}: no file can be written there")
+    output, checkpoint, force = taken.pop("output"), taken.pop("checkpoint"), taken.pop("force")
+    if output:
+        places = [Path(place, given) for given in inputs for place in ("", config.data.root)]
+        _check_output(Path(output), places, force)
+    elif force:
+        raise InputError(f"--force is for --output FILE: {_usage(predict.__doc__)}")
     streams = tasks.find(config.task).stream is not None
     if streams and (inputs or output or not taken.get("prompt")):
         raise InputError(f"{config.task} continues a text, and prints it: predict RUN --prompt TEXT")
@@ -238,9 +285,10 @@ def predict(words: list[str]) -> int:
 
 
 def export(words: list[str]) -> int:
-    """export RUN --format FORMAT [--checkpoint best|last|STEP] [--output FOLDER]
+    """export RUN --format FORMAT [--checkpoint best|last|STEP] [--output FOLDER] [--force]
 
-    The run's model as a file for elsewhere, with a card that says what it is; in the run's folder, or in FOLDER.
+    The run's model as a file for elsewhere, with a card that says what it is; in the run's folder, or in FOLDER. With
+    --force it takes the place of an export that is there.
     """
     folder, inputs, config, taken = _open(words, export.__doc__)
     if inputs:
@@ -282,12 +330,13 @@ def convert(words: list[str]) -> int:
 
 def compare(words: list[str]) -> int:
     """compare [TASK[/PRESET]] [--seeds N] [--same_weights true] [--target VALUE] [--name NAME] [--KEY VALUE ...]
-    compare RUN RUN... [--target VALUE] [--name NAME] [--run_dir DIR]
+    compare RUN RUN... [--target VALUE] [--name NAME [--force]] [--run_dir DIR]
 
     Trains a task by every framework, one run after the other, so that none takes time from another, or takes runs that
     are finished; prints their figures and which is ahead on what, and writes a report with curves into
-    <run_dir>/<task>/<preset>/compare/<name>/report.html. After an interruption the same command goes on. --KEY VALUE as
-    of train.
+    <run_dir>/<task>/<preset>/compare/<name>/report.html, with --force in the place of another one. After an
+    interruption the same command goes on. What is no finished run, as runs/TASK/PRESET/*/* may have, is passed by.
+    --KEY VALUE as of train.
     """
     from . import compare as room
     from . import report
@@ -304,11 +353,12 @@ def compare(words: list[str]) -> int:
         if refused := [word for word in refused if word != "run_dir"]:
             raise InputError(f"--{refused[0]} is for compare TASK, which trains: these runs are finished")
         runs = room.read([Path(word) for word in given])
-        config = trainers.load_config(runs[0].config["task"], rest)
+        config = _config(runs[0].config["task"], rest, own)
         folder = room.place(dataclasses.replace(config, preset=runs[0].config["preset"]), options)
+        room.check_place(folder, options)
     else:
         target = given[0] if given else ""
-        code, folders, folder = _train_each(target, rest, options)
+        code, folders, folder = _train_each(target, rest, options, own)
         if code or not folder:
             return code
         runs = room.read(folders)
@@ -316,8 +366,8 @@ def compare(words: list[str]) -> int:
     return 0
 
 
-def _train_each(target: str, words: list[str], options: Any) -> tuple[int, list[Path], Path | None]:
-    """Trains a task by every framework with every seed.
+def _train_each(target: str, words: list[str], options: Any, own: Sequence[str]) -> tuple[int, list[Path], Path | None]:
+    """Trains a task by every framework with every seed. own: the names of the options that are no keys of the config.
 
     Returns the exit code, the runs' folders, and that of the report: None where a run is not at its end yet.
     """
@@ -330,7 +380,7 @@ def _train_each(target: str, words: list[str], options: Any) -> tuple[int, list[
     given = {word.partition("=")[0] for word in words}
     if given & {"--framework", "--resume"}:
         raise InputError("compare TASK trains every framework and goes on by itself: without --framework and --resume")
-    config = trainers.load_config(target, words)
+    config = _config(target, words, own)
     if options.same_weights and config.init:
         raise InputError(f"--same_weights true: with --init {config.init} both begin with the same ones anyway")
     seeds = range(config.seed, config.seed + options.seeds)
@@ -340,6 +390,7 @@ def _train_each(target: str, words: list[str], options: Any) -> tuple[int, list[
         tasks.check_twin(tasks.find(one.task), one.framework)
     settings = room.settings_of(config, options)
     folder = room.place(config, options, settings)
+    room.check_place(folder, options, settings)
     print(f"{folder}: {len(configs)} runs", file=sys.stderr)
     folders: list[Path] = []
     for i, seed in enumerate(seeds):
@@ -375,7 +426,7 @@ def doctor(words: list[str]) -> int:
     words = list(words)
     target = words.pop(0) if words and not words[0].startswith("-") else ""
     memory = _taken(words, "--memory")
-    config = trainers.load_config(target, words)
+    config = _config(target, words, ["memory"])
     wrong = []
     print(f"python {platform.python_version()}, {platform.platform()}")
     for name, framework in trainers.frameworks().items():
@@ -460,31 +511,53 @@ def _open(words: list[str], doc: str) -> tuple[Path, list[str], Config, dict[str
     from .run import read_config
 
     usage = _usage(doc)
+    words, after = _split_end(words)
     if not words or words[0].startswith("-"):
         raise InputError(f"usage: {usage}")
     own = [item.name for item in dataclasses.fields(_task_of(words[0]).options)] if "INPUT" in usage else []
     first = next((i for i, word in enumerate(words) if word.startswith("--")), len(words))
-    folder, inputs, options = Path(words[0]), words[1:first], words[first:]
+    folder, inputs, options = Path(words[0]), [*words[1:first], *after], words[first:]
     defaults = {key: value for key, value in DEFAULTS.items() if f"--{key}" in usage}
     taken, rest = _take(options, [*own, *defaults], usage)
     taken = defaults | taken
     saved = read_config(folder)
-    config = trainers.load_config("", rest, saved=saved)
+    config = _config("", rest, [*own, *defaults], saved)
     if config.framework != saved["framework"]:
         raise InputError(f"--framework {config.framework}: the checkpoints of {folder} are for {saved['framework']}")
     return folder, inputs, config, taken
 
 
-def _take(options: list[str], keys: Sequence[str], usage: str) -> tuple[dict[str, str], list[str]]:
-    """Options -> (the values of those that are named, the others)."""
+def _split_end(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Words -> (those before `--`, which ends options, those after it)."""
+    end = words.index("--") if "--" in words else len(words)
+    return list(words[:end]), list(words[end + 1 :])
+
+
+def _config(target: str, words: list[str], own: Sequence[str], saved: Mapping[str, Any] | None = None) -> Config:
+    """As `load_config`. own: the names of the command's other options, one of which may be meant by an unknown key."""
+    try:
+        return trainers.load_config(target, words, saved=saved)
+    except UnknownKey as error:
+        if near := meant(error.option, own):
+            raise InputError(f"unknown option --{error.option}: did you mean '--{near[0]}'?") from error
+        raise
+
+
+def _take(options: list[str], keys: Sequence[str], usage: str) -> tuple[dict[str, Any], list[str]]:
+    """Options -> (the values of those that are named, the others). `--force` alone is `--force true`."""
     taken, rest, options = {}, [], list(options)
     while options:
         word = options.pop(0)
         key, equals, value = word.removeprefix("--").partition("=")
-        if key in keys:
-            taken[key] = value if equals else options.pop(0) if options else ""
+        if key in keys and word.startswith("--"):
+            alone = key == "force" and not equals and not (options and not options[0].startswith("--"))
+            taken[key] = value if equals else "true" if alone else options.pop(0) if options else ""
             if not taken[key]:
                 raise InputError(f"--{key} needs a value: {usage}")
+            if key == "force":
+                if taken[key] not in ("true", "false"):
+                    raise InputError(f"--force {taken[key]}: expected true or false, or nothing")
+                taken[key] = taken[key] == "true"
         else:
             rest.append(word)
     return taken, rest
@@ -496,22 +569,53 @@ def _task_of(folder: str) -> tasks.Task:
     return tasks.find(read_config(Path(folder))["task"])
 
 
+def _check_output(path: Path, inputs: Sequence[Path], force: bool) -> None:
+    """Raises InputError where a file may not be written: over an input never, over another one with force."""
+    if path.is_dir() or not path.parent.is_dir():
+        raise InputError(f"--output {path}: no file can be written there")
+    if not os.path.lexists(path) or (path.exists() and not path.is_file()) or _stream(path) is not None:
+        return
+    for given in inputs if path.exists() else ():
+        if os.path.exists(given) and os.path.samefile(path, given):
+            raise InputError(f"--output {path} is the input {given}: choose another file")
+        if os.path.isdir(given) and path.resolve().is_relative_to(given.resolve()):
+            raise InputError(f"--output {path} is there and lies in the input {given}: choose another file")
+    if not force:
+        raise InputError(f"--output {path} is there: choose another file, or --force to write it anew")
+
+
+def _stream(path: Path) -> int | None:
+    """The number of stdout or stderr where a path is one of them, as /dev/stdout is, also redirected to a file."""
+    there = os.stat(path) if path.exists() else None
+    return next((number for number in (1, 2) if there and os.path.samestat(there, os.fstat(number))), None)
+
+
 def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    device = path.exists() and not path.is_file()  # as /dev/null, which stays one
-    beside = path if device else path.with_name(f".{path.name}")
+    stream = _stream(path)
+    beside = None
+    if stream is not None:
+        sys.stdout.flush()
+        target: Any = os.dup(stream)
+    elif path.exists() and not path.is_file():  # a device, as /dev/null, which stays one
+        target = path
+    else:
+        target = beside = path.resolve().with_name(f".predictions-{os.getpid()}")  # a link stays one, too
     try:
-        with beside.open("w", newline="", encoding="utf-8") as file:
+        with open(target, "x" if beside else "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
             writer = csv.DictWriter(file, rows[0])
             writer.writeheader()
             writer.writerows(rows)
-        if not device:
-            os.replace(beside, path)
+        if beside:
+            os.replace(beside, path.resolve())
     except OSError as error:
         raise InputError(f"--output {path}: {error.strerror}") from error
+    finally:
+        if beside:
+            beside.unlink(missing_ok=True)
 
 
 def _cell(value: Any) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return f"{value:.4f}" if isinstance(value, float) else on_one_line(str(value))
 
 
 def _first(lines: Sequence[str], most: int) -> str:

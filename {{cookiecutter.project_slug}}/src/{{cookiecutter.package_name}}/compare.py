@@ -14,6 +14,7 @@ import os
 import re
 import shlex
 import statistics
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,16 +22,16 @@ from typing import Any, NamedTuple
 
 from . import task as tasks
 from .config import Config, FolderName, PositiveInt, flatten, option, to_dict
-from .errors import InputError
-from .run import HARMLESS, read_config, read_environment, read_result, write_json
+from .errors import InputError, on_one_line
+from .run import HARMLESS, finite, read_config, read_environment, read_result, write_json
 
 REPORT, SETTINGS = "report.html", "compare.json"
-
-LABEL = 16  # characters of a value that may stand in the label of a column
+ABSENT = "–"  # in place of a value that a run does not have
 
 # Of a run's config, what tells nothing about it, or is told elsewhere.
 NAMING = ("task", "preset", "framework", "name", "run_dir", "seed", "resume", "trainer.max_minutes")
 NAMING += ("data.root", "data.download", "accelerator.name", "accelerator.platform")
+TOLD = ("seed", "data.root", "accelerator.platform")  # of these, what the label of a column tells all the same
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Options:
     same_weights: bool = option(False, "both frameworks begin with the weights that the first one draws")
     target: str = option("", "value of the monitored metric whose time is told; without: the worst of the runs' bests")
     name: FolderName = option("", "of the report's folder, and of its runs, NAME-SEED; without: the next number")
+    force: bool = option(False, "write the report in the place of one of that name")
 
     def check(self) -> None:
         """What can be refused before anything is trained. Raises InputError."""
@@ -125,21 +127,28 @@ class Row:
         """A column's mean, and the spread where there are several runs."""
         values = self.values[column]
         if any(math.isnan(value) for value in values):
-            return "–"
+            return ABSENT
         mean, low, high = (self.show(value) for value in (statistics.fmean(values), min(values), max(values)))
         return f"{mean} ({low} to {high})" if low != high else mean
 
 
 def read(folders: Sequence[Path]) -> list[FinishedRun]:
-    """Runs to compare.
+    """Runs to compare. What is none, or not at its end, is passed by with a line on stderr.
 
     Raises:
-        InputError: for fewer than two, the same one twice, one that is unfinished or damaged, or different tasks.
+        InputError: for fewer than two, the same one twice, one that is damaged, or different tasks.
     """
-    if len(folders) < 2:
-        raise InputError("compare needs two runs at least: compare RUN RUN...")
     if twice := [folder for i, folder in enumerate(folders) if folder.resolve() in [f.resolve() for f in folders[:i]]]:
         raise InputError(f"{twice[0]} is given twice")
+    if gone := [folder for folder in folders if not folder.exists()]:
+        raise InputError(f"{gone[0]} is not there")
+    others = {folder: why for folder in folders if (why := _is_none(folder))}
+    folders = [folder for folder in folders if folder not in others]
+    if len(folders) < 2:
+        first = "".join(f"; {folder} {why}" for folder, why in [*others.items()][:1])
+        raise InputError(f"compare needs two runs at least, that are finished: compare RUN RUN...{first}")
+    for folder, why in others.items():
+        print(on_one_line(f"{folder} {why}: passed by"), file=sys.stderr)
     tasks_of = [read_config(folder)["task"] for folder in folders]
     for folder, task in zip(folders, tasks_of, strict=True):
         if task != tasks_of[0]:
@@ -147,10 +156,15 @@ def read(folders: Sequence[Path]) -> list[FinishedRun]:
     return [_read(folder) for folder in folders]
 
 
+def _is_none(folder: Path) -> str:
+    """Why it is no finished run; empty where it is one."""
+    if not (folder / "config.yaml").is_file():
+        return "is no run"
+    return "" if (folder / "result.json").exists() else "is unfinished"
+
+
 def _read(folder: Path) -> FinishedRun:
     config = read_config(folder)
-    if not (folder / "result.json").exists():
-        raise InputError(f"{folder} is unfinished: train it to its end, or leave it out")
     result = read_result(folder)
     curves: dict[str, list[Point]] = {}
     try:
@@ -159,7 +173,8 @@ def _read(folder: Path) -> FinishedRun:
             entry = json.loads(line)
             step, seconds = int(entry.pop("step")), float(entry.pop("seconds"))
             for tag, value in entry.items():
-                curves.setdefault(tag, []).append(Point(step, seconds, float(value)))
+                number = math.nan if value is None else float(value)
+                curves.setdefault(tag, []).append(Point(step, seconds, number))
         run = FinishedRun(folder, {"init": "", "preset": "", **config}, result, environment, curves)
         # What is needed later is there.
         rows_of([Column("", [run])], None)
@@ -185,10 +200,16 @@ def place(config: Config, options: Options, settings: Mapping[str, Any] | None =
     return parent / f"{waiting[-1] if waiting else max(numbers, default=0) + 1:03d}"
 
 
+def check_place(folder: Path, options: Options, settings: Mapping[str, Any] | None = None) -> None:
+    """Raises InputError where another report is there, which no `force` gives up. The same settings make the same."""
+    if (folder / REPORT).exists() and not options.force and not (settings and _is_of(folder, settings)):
+        raise InputError(f"{folder / REPORT} is there: choose another --name, or --force to replace it")
+
+
 def settings_of(config: Config, options: Options) -> dict[str, Any]:
     """What makes runs those of one comparison, as plain values."""
     plain = {key: value for key, value in flatten(to_dict(config)).items() if key not in HARMLESS}
-    return json.loads(json.dumps({"seeds": options.seeds, "same_weights": options.same_weights, **plain}))
+    return json.loads(json.dumps(finite({"seeds": options.seeds, "same_weights": options.same_weights, **plain})))
 
 
 def begin(folder: Path, settings: Mapping[str, Any]) -> None:
@@ -201,12 +222,13 @@ def begin(folder: Path, settings: Mapping[str, Any]) -> None:
 
 
 def _waits(folder: Path, settings: Mapping[str, Any]) -> bool:
-    path = folder / SETTINGS
-    if (folder / REPORT).exists() or not path.exists():
-        return False
+    return not (folder / REPORT).exists() and _is_of(folder, settings)
+
+
+def _is_of(folder: Path, settings: Mapping[str, Any]) -> bool:
     try:
-        return json.loads(path.read_text(encoding="utf-8")) == settings
-    except ValueError:  # damaged: it is left alone
+        return json.loads((folder / SETTINGS).read_text(encoding="utf-8")) == settings
+    except (FileNotFoundError, ValueError):  # of finished runs, or damaged: it is left alone
         return False
 
 
@@ -221,7 +243,7 @@ def columns_of(runs: Sequence[FinishedRun]) -> list[Column]:
             groups.append([run])
         else:
             group.append(run)
-    labels = _labels([group[0] for group in groups])
+    labels = _labels(groups)
     return [Column(label, group) for label, group in zip(labels, groups, strict=True)]
 
 
@@ -232,17 +254,37 @@ def _alike(a: FinishedRun, b: FinishedRun) -> bool:
     return alike and not differing([a, b]) and a.parent == b.parent
 
 
-def _labels(runs: Sequence[FinishedRun]) -> list[str]:
-    """The framework of each; where that does not tell them apart, what else differs."""
-    labels = [str(run.config["framework"]) for run in runs]
-    more = {"": [run.config["preset"] or "default" for run in runs]}
-    more |= {f"{key.rpartition('.')[2]}=": values for key, values in differing(runs).items()}
-    more |= {" ": [run.folder.name for run in runs]}
-    for name, values in more.items():
-        longer = [f"{label} {name.strip()}{value}" for label, value in zip(labels, values, strict=True)]
-        short = name in ("", " ") or all(len(str(value)) <= LABEL for value in values)  # as a path is not
-        labels = longer if short and len(set(longer)) > len(set(labels)) else labels
-    return labels
+def _labels(groups: Sequence[Sequence[FinishedRun]]) -> list[str]:
+    """The framework of each column, and every key that differs between them; their folders where that is not enough."""
+    firsts = [group[0] for group in groups]
+    labels, presets = [[str(run.config["framework"])] for run in firsts], [run.config["preset"] for run in firsts]
+    if len(set(presets)) > 1:
+        labels = [[*label, preset or "default"] for label, preset in zip(labels, presets, strict=True)]
+    # Keys that go with another model or dataset are told by its name.
+    chosen = ("model", "data")
+    differs = {k: v for k, v in differing(firsts).items() if ABSENT not in v or k.split(".")[0] not in chosen}
+    for key in TOLD:
+        told = [dict.fromkeys(str(flatten(run.config).get(key, "")) for run in group) for group in groups]
+        if any(one.keys() != told[0].keys() for one in told):
+            differs[key] = [",".join(one) for one in told]
+    lasts = [key.rpartition(".")[2] for key in differs]
+    for key, last in zip(differs, lasts, strict=True):
+        name = key if last == "name" or lasts.count(last) > 1 else last
+        values = _told_apart([str(value) for value in differs[key]])
+        labels = [
+            [*label, *([] if value == ABSENT else [f"{name}={value}"])]
+            for label, value in zip(labels, values, strict=True)
+        ]
+    if len({*map(tuple, labels)}) < len(labels):
+        labels = [[*label, run.folder.name] for label, run in zip(labels, firsts, strict=True)]
+    return [" ".join(label) for label in labels]
+
+
+def _told_apart(values: Sequence[str]) -> list[str]:
+    """Paths without the folders that they begin with in common."""
+    parts = [value.split("/") for value in values]
+    common = len(os.path.commonprefix([part[:-1] for part in parts]))
+    return ["/".join(part[common:]) for part in parts]
 
 
 def differing(runs: Sequence[FinishedRun]) -> dict[str, list[Any]]:
@@ -254,9 +296,9 @@ def differing(runs: Sequence[FinishedRun]) -> dict[str, list[Any]]:
     found = {}
     for key in dict.fromkeys(itertools.chain(*flat)):
         own = key.split(".")[0] in frameworks
-        values = [one[key] for one in flat if key in one] if own else [one.get(key, "–") for one in flat]
+        values = [one[key] for one in flat if key in one] if own else [one.get(key, ABSENT) for one in flat]
         if any(value != values[0] for value in values):
-            found[key] = [one.get(key, "–") for one in flat]
+            found[key] = [one.get(key, ABSENT) for one in flat]
     return found
 
 

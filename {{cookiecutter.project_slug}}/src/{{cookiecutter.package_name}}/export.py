@@ -56,7 +56,9 @@ def formats() -> dict[str, Format]:
     return {"safetensors": SAFETENSORS, **of_frameworks}
 
 
-def export(folder: Path, config: Config, format: str, checkpoint: str = "best", output: str = "") -> Path:
+def export(
+    folder: Path, config: Config, format: str, checkpoint: str = "best", output: str = "", force: bool = False
+) -> Path:
     """Writes a run's model, what was fitted before its training, and the card. Returns their folder.
 
     Args:
@@ -64,7 +66,8 @@ def export(folder: Path, config: Config, format: str, checkpoint: str = "best", 
         config: its own.
         format: a name of `formats()`.
         checkpoint: best, last, or a step.
-        output: the folder to make; without one, `export/<format>` in the run's. An export there is replaced.
+        output: the folder to make; without one, `export/<format>` in the run's.
+        force: whether an export that is there is replaced.
 
     Raises:
         InputError: for what the person can mend; nothing has been written then.
@@ -77,7 +80,7 @@ def export(folder: Path, config: Config, format: str, checkpoint: str = "best", 
     config = dataclasses.replace(config, accelerator=dataclasses.replace(config.accelerator, platform="cpu"))
     predictor = workflow.Predictor(folder, config, checkpoint)
     target, fitted = Path(output) if output else folder / "export" / format, sorted((folder / "fitted").iterdir())
-    _check_own(target, wanted.file, {f"{wanted.file}.data", CARD, *(path.name for path in fitted)})
+    _check_own(target, wanted.file, {f"{wanted.file}.data", CARD, *(path.name for path in fitted)}, force)
     signature = task.signature(spec) if task.signature else Signature({}, {})
     status = _status(folder, predictor.checkpoint)
     if not (folder / "result.json").exists():
@@ -180,8 +183,8 @@ def _listed(found: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {version}" for name, version in found.items())
 
 
-def _check_own(target: Path, file: str, others: Set[str]) -> None:
-    """Raises InputError for what is there, unless it is an export: `file`, and maybe some of the others."""
+def _check_own(target: Path, file: str, others: Set[str], force: bool) -> None:
+    """Raises InputError for what is there, unless it is an export, `file` and maybe some of the others, and `force`."""
     if not os.path.lexists(target):
         return
     if target.is_symlink() or not target.is_dir():
@@ -189,6 +192,8 @@ def _check_own(target: Path, file: str, others: Set[str]) -> None:
     names = {path.name for path in target.iterdir()}
     if foreign := sorted(names - others - {file} if file in names else names):
         raise InputError(f"--output {target} holds {foreign[0]}, which is no part of an export: choose another folder")
+    if names and not force:
+        raise InputError(f"{target} holds an export: choose another --output, or --force to replace it")
 
 
 @contextlib.contextmanager
