@@ -20,6 +20,7 @@ import pytest
 from {{cookiecutter.package_name}} import task as tasks
 from {{cookiecutter.package_name}} import trainers
 from {{cookiecutter.package_name}}.cli import main
+from {{cookiecutter.package_name}}.data import files
 from {{cookiecutter.package_name}}.run import is_file, read_config, read_record, read_spec
 
 FRAMEWORKS = list(trainers.frameworks())
@@ -67,6 +68,12 @@ def project(tmp_path, monkeypatch):
     """An empty folder to stand in, so that `runs/` and `data/` land there."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def nothing_said(monkeypatch):
+    """What is said once in a process is said once in each test."""
+    monkeypatch.setattr(files, "_said", set())
 
 
 @pytest.fixture(scope="module", params=FRAMEWORKS)  # not "session": pytest would go back and forth between files
