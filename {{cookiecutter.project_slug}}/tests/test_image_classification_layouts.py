@@ -334,7 +334,7 @@ def test_nothing_is_decoded_before_it_is_asked_for(own):
 def test_images_may_be_taken_as_they_are(project):
     write_folder(project / "data" / "images", size=(12, 12))
     found = load("folder", "--data.size=12", "--data.resize=0", "--data.crop=0")
-    assert found.spec == {"shape": [12, 12, 3], "classes": CLASSES}
+    assert found.spec == {"shape": [12, 12, 3], "classes": CLASSES, "resize": 0}
     assert (everything(found.val)["image"].max((1, 2, 3)) > 200).all()
 
 
@@ -370,10 +370,10 @@ FAULTS = {
     "no training images": (
         lambda folder: shutil.rmtree(folder / "train"),
         [],
-        ["data/images/train is no folder", "--data.path"],
+        ["data.path = 'images': there is neither images nor data/images with train/ in it", "train/CLASS/"],
     ),
     "no validation images": (lambda folder: shutil.rmtree(folder / "val"), [], ["data/images/val is no folder"]),
-    "nothing at all": (shutil.rmtree, [], ["data/images/train/CLASS/"]),
+    "nothing at all": (shutil.rmtree, [], ["there is neither images nor data/images", "train/CLASS/"]),
     "an empty class": (lambda folder: (folder / "train" / "eel").mkdir(), [], ["train/eel has no images"]),
     "an empty class in val": (
         lambda folder: [path.unlink() for path in (folder / "val" / "cat").iterdir()],

@@ -465,9 +465,10 @@ def not_listed(folder, *classes):
 
 def test_a_class_without_images_is_named(folder):
     (folder / "eel").mkdir()
-    (folder / "eel" / "a.gif").touch()
+    (folder / "eel" / "a.tif").touch()
+    (folder / "eel" / "2021").mkdir()
     line = not_listed(folder)
-    assert str(folder / "eel") in line and ".jpg, .jpeg, .png" in line
+    assert f"{folder / 'eel'} has no images (.jpg, .jpeg, .png, .webp, .bmp, .gif), only 1 .tif, 1 folder: " in line
 
 
 def test_a_class_that_there_is_not_is_named(folder):

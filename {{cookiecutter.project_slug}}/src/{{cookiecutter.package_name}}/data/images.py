@@ -6,23 +6,26 @@ the step alone.
 
 import contextlib
 import functools
+import hashlib
 import math
 import os
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from ..errors import InputError
-from .bad import Bad
+from .bad import STRICT, Bad
 from .batches import ahead
 from .files import say_once
-from .sources import Batch, Source
+from .folders import counted, entries, say_left_out
+from .sources import Batch
 
 VIEWS = ("rows", "columns", "hole_rows", "hole_columns")
-SUFFIXES = (".jpg", ".jpeg", ".png")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 # What such a file may hold in truth. Pillow knows more kinds, of which one starts another program.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP")
 Box = tuple[float, float, float, float]  # left, top, right, bottom
@@ -108,7 +111,9 @@ def draw_crops(rng: np.random.Generator, n: int, smallest: float) -> Batch:
 # Single images.
 
 
-def random_resized_crop(path: str, numbers: np.ndarray, size: int, *, channels: int) -> np.ndarray:
+def random_resized_crop(
+    path: str, numbers: np.ndarray, size: int, *, channels: int, exif_rotation: bool = False
+) -> np.ndarray:
     """The part of an image that a row of `draw_crops` says, as [size, size, channel].
 
     A part that is wider or higher than the image is made smaller until it fits; it keeps its proportions.
@@ -122,10 +127,10 @@ def random_resized_crop(path: str, numbers: np.ndarray, size: int, *, channels: 
         left, top = x * (width - w), y * (height - h)
         return left, top, min(left + w, width), min(top + h, height)
 
-    return _resized(path, part, size, channels)
+    return _resized(path, part, (size, size), channels, exif_rotation)
 
 
-def centre_crop(path: str, size: int, resize: int, *, channels: int) -> np.ndarray:
+def centre_crop(path: str, size: int, resize: int, *, channels: int, exif_rotation: bool = False) -> np.ndarray:
     """The middle [size, size, channel] of an image whose shorter side is made `resize` pixels: the view to evaluate."""
 
     def part(width: int, height: int) -> Box:
@@ -133,13 +138,32 @@ def centre_crop(path: str, size: int, resize: int, *, channels: int) -> np.ndarr
         left, top = (width - side) / 2, (height - side) / 2
         return left, top, left + side, top + side
 
-    return _resized(path, part, size, channels)
+    return _resized(path, part, (size, size), channels, exif_rotation)
 
 
-def exact(path: str, shape: Sequence[int], advice: str = "resize it") -> np.ndarray:
+def fitted(path: str, shape: Sequence[int]) -> np.ndarray:
+    """The largest part in the middle of an image, made `shape`: as `centre_crop` where that is square, and as it is
+    where it fits already. It is seen as people see it: a rotation in its EXIF data is applied. That it is resized is
+    said once."""
+    height, width, channels = shape
+
+    def part(w: int, h: int) -> Box:
+        if (w, h) != (width, height):  # first asked of the whole image
+            say_once(
+                "fitted", f"{path} has {w} x {h} pixels: its middle is made {width} x {height} as the model takes it"
+            )
+        scale = min(w / width, h / height)
+        inner, outer = min(w, width * scale), min(h, height * scale)
+        left, top = (w - inner) / 2, (h - outer) / 2
+        return left, top, left + inner, top + outer
+
+    return _resized(path, part, (width, height), channels, exif_rotation=True)
+
+
+def exact(path: str, shape: Sequence[int], advice: str = "resize it", *, exif_rotation: bool = False) -> np.ndarray:
     """An image that has `shape` as it is. Raises InputError, with the advice, where it has another size."""
     height, width, channels = shape
-    image = decode(path, channels=channels)
+    image = decode(path, channels=channels, exif_rotation=exif_rotation)
     if image.size != (width, height):
         raise InputError(
             f"{path} has {image.width} x {image.height} pixels, but the model takes {width} x {height}: {advice}"
@@ -147,14 +171,18 @@ def exact(path: str, shape: Sequence[int], advice: str = "resize it") -> np.ndar
     return np.asarray(image).reshape(height, width, channels)
 
 
-def decode(path: str, *, channels: int) -> Image.Image:
-    """An image file in colour (channels 3) or grey (1), as it is stored: a rotation in its EXIF data is not applied.
+def decode(path: str, *, channels: int, exif_rotation: bool = False) -> Image.Image:
+    """An image file in colour (channels 3) or grey (1).
+
+    Args:
+        exif_rotation: whether it is rotated and mirrored as its EXIF data say. If not, it is as it is stored, and where
+            these say otherwise that is told once.
 
     Raises:
         InputError: where the file is missing, damaged, no image, or has more than 8 bits a value.
     """
     with _opened(path) as file:
-        return _converted(file, path, channels)
+        return _turned(_converted(file, path, channels), _orientation(file, path, exif_rotation))
 
 
 # Sources.
@@ -172,11 +200,32 @@ class Files:
     def __getitem__(self, indices: np.ndarray) -> Batch:
         return {"file": self.files[indices], **{name: array[indices] for name, array in self.arrays.items()}}
 
+    def digest(self) -> str:
+        """Of the labels, and of each file's place and size: the same where all were moved or copied elsewhere.
+
+        Raises InputError for a file that is gone.
+        """
+        found = hashlib.blake2b(digest_size=16)
+        folders = {folder: os.path.abspath(folder) for folder in {os.path.dirname(file) for file in self.files}}
+        common = os.path.commonpath(folders.values())
+        inside = {folder: Path(path).relative_to(common).as_posix() for folder, path in folders.items()}
+        for file in self.files:
+            try:
+                size = os.path.getsize(file)
+            except OSError as error:
+                raise InputError(f"{file}: {error.strerror}") from error
+            folder, name = os.path.split(file)
+            found.update(f"{inside[folder]}/{name}\0{size}\0".encode(errors="surrogateescape"))
+        for name, array in sorted(self.arrays.items()):
+            found.update(f"{name} {array.dtype} {array.shape} ".encode())
+            found.update(np.ascontiguousarray(array))
+        return found.hexdigest()
+
 
 class Decoded:
     """Files with what `read` makes of each: `image`: uint8 [batch, height, width, channel] in place of `file`."""
 
-    def __init__(self, files: Source, read: Callable[[str], np.ndarray]):
+    def __init__(self, files: Files, read: Callable[[str], np.ndarray]):
         self.files, self.read = files, read
 
     def __len__(self) -> int:
@@ -186,6 +235,10 @@ class Decoded:
         batch = self.files[indices]
         read = functools.cache(self.read)  # a batch that is padded has one file many times
         return {"image": np.stack([read(file) for file in batch.pop("file")]), **batch}
+
+    def digest(self) -> str:
+        """That of its files."""
+        return self.files.digest()
 
 
 def readable(files: Files, read: Callable[[str], object], workers: int, bad: Bad) -> list[int]:
@@ -208,57 +261,113 @@ def readable(files: Files, read: Callable[[str], object], workers: int, bad: Bad
     return found
 
 
-def list_folder(folder: Path, classes: Sequence[str] | None = None) -> tuple[Files, list[str]]:
-    """The images of `<folder>/<class>/`, in the order of their names, and the classes; nothing is read.
+def list_folder(folder: Path, classes: Sequence[str] | None = None, bad: Bad = STRICT) -> tuple[Files, list[str]]:
+    """The images of `<folder>/<class>/`, in the order of their names, and the classes; nothing is read. What else is
+    there is told.
 
     Args:
         classes: those that there are; None: the folder's own, sorted.
+        bad: takes links to nothing.
 
     Raises:
         InputError: without class folders, for one without images, and for one that is not among the classes.
     """
-    found = sorted(entry.name for entry in _entries(folder) if entry.is_dir())
-    if not found:
+    top = entries(folder, (), bad)
+    if not top.folders:
         raise InputError(f"{folder} has no folders: each class is one, with its images in it")
+    found = [os.path.basename(path) for path in top.folders]
     classes = found if classes is None else list(classes)
-    files, labels = [], []
+    files, labels, left_out = [], [], {folder: (top.others, (), top.count)}
     for name in found:
         if name not in classes:
             raise InputError(
                 f"{folder / name}: there is no class {name!r} in train/: remove it, or give it images there"
             )
-        inside = sorted(
-            entry.path for entry in _entries(folder / name) if entry.name.lower().endswith(SUFFIXES) and entry.is_file()
-        )
-        if not inside:
-            raise InputError(f"{folder / name} has no images ({', '.join(SUFFIXES)}): give it some, or remove it")
-        files += inside
-        labels += [classes.index(name)] * len(inside)
+        inside = entries(folder / name, SUFFIXES, bad)
+        left_out[folder / name] = inside.others, inside.folders, inside.count
+        if not inside.files:
+            there = counted(inside.others, inside.folders)
+            raise InputError(
+                f"{folder / name} has no images ({', '.join(SUFFIXES)})"
+                f"{f', only {there}' if there else ''}: give it some, or remove it"
+            )
+        files += inside.files
+        labels += [classes.index(name)] * len(inside.files)
+    say_left_out(left_out)
     return Files(files, label=np.array(labels, np.int32)), classes
 
 
-def _entries(folder: Path) -> list[os.DirEntry]:
-    try:
-        with os.scandir(folder) as entries:
-            return [entry for entry in entries if not entry.name.startswith(".")]
-    except OSError as error:
-        raise InputError(f"{folder}: {error.strerror}") from error
+def list_images(folder: str, bad: Bad = STRICT) -> list[str]:
+    """The images of a folder, and then those of its folders, in the order of their names. What else is there is told.
+
+    Raises InputError where there are none.
+    """
+    top = entries(folder, SUFFIXES, bad)
+    files, left_out = top.files, {folder: (top.others, (), top.count)}
+    for path in top.folders:
+        inside = entries(path, SUFFIXES, bad)
+        files, left_out[path] = files + inside.files, (inside.others, inside.folders, inside.count)
+    say_left_out(left_out)
+    if not (files or bad.count):
+        raise InputError(f"{folder} has no images ({', '.join(SUFFIXES)}), nor have the folders in it")
+    return files
 
 
-def _resized(path: str, part: Callable[[int, int], Box], size: int, channels: int) -> np.ndarray:
-    """part(width, height) of an image, resized to [size, size, channel].
+def _resized(
+    path: str, part: Callable[[int, int], Box], size: tuple[int, int], channels: int, exif_rotation: bool
+) -> np.ndarray:
+    """part(width, height) of an image, resized to `size`, which is (width, height).
 
     Bilinear, with every pixel counting, as in the recipe of ImageNet; where more than twice the size is there, it is
     first reduced by a whole factor: a JPEG while it is decoded, which saves most of its time.
     """
     with _opened(path) as file:
-        left, top, right, bottom = part(*file.size)
-        spare = min(right - left, bottom - top) / (2 * size)
+        orientation = _orientation(file, path, exif_rotation)
+        left, top, right, bottom = part(*(file.size[::-1] if orientation in SIDEWAYS else file.size))
+        spare = min((right - left) / size[0], (bottom - top) / size[1]) / 2
         if spare > 1:
             file.draft(None, (int(file.width / spare), int(file.height / spare)))
-        image = _converted(file, path, channels)
-        image = image.resize((size, size), Image.Resampling.BILINEAR, part(*image.size), reducing_gap=2.0)
-    return np.asarray(image).reshape(size, size, channels)
+        image = _turned(_converted(file, path, channels), orientation)
+        image = image.resize(size, Image.Resampling.BILINEAR, part(*image.size), reducing_gap=2.0)
+    return np.asarray(image).reshape(size[1], size[0], channels)
+
+
+# What brings an image into the position in which it is to be shown, by the orientation in its EXIF data.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+SIDEWAYS = (5, 6, 7, 8)  # width and height change places
+
+
+def _orientation(file: Image.Image, path: str, exif_rotation: bool) -> int:
+    """A key of TURNS where an image is to be turned, else 1."""
+    if file.format not in ("JPEG", "MPO"):
+        file.load()  # damaged pixels are not damaged EXIF data
+    try:
+        orientation = file.getexif().get(ExifTags.Base.Orientation, 1)
+    except (struct.error, SyntaxError, ValueError, KeyError, TypeError):  # what Pillow raises for damaged EXIF data
+        if exif_rotation:
+            say_once("exif", f"{path}: its EXIF data cannot be read: it is taken as it is stored")
+        return 1
+    if orientation not in TURNS:
+        return 1
+    if not exif_rotation:
+        say_once(
+            "rotated",
+            f"{path} is to be shown rotated, by its EXIF data: training with --data.exif_rotation true does so",
+        )
+        return 1
+    return orientation
+
+
+def _turned(image: Image.Image, orientation: int) -> Image.Image:
+    return image.transpose(TURNS[orientation]) if orientation in TURNS else image
 
 
 @contextlib.contextmanager
@@ -278,8 +387,14 @@ def _converted(image: Image.Image, path: str, channels: int) -> Image.Image:
     mode = {1: "L", 3: "RGB"}[channels]
     if image.mode not in _MODES:
         raise InputError(f"{path} has pixels of kind {image.mode}: save it with 8 bits a value, in grey or colour")
+    kind = _MODES[image.mode] + (" with transparency" if "transparency" in image.info else "")
     if channels == 3 and image.mode != "RGB":
-        say_once("mode", f"{path} is {_MODES[image.mode]}: it, and others that are not plain colour, become RGB")
+        say_once("mode", f"{path} is {kind}: it, and others that are not plain colour, become RGB")
+    if channels == 1 and kind.endswith("transparency"):
+        say_once("mode", f"{path} is {kind}: it, and others that have some, become grey without it")
+    # The library counts the images of MPO, a JPEG with a preview, too.
+    if image.format in ("GIF", "PNG", "WEBP") and getattr(image, "is_animated", False):
+        say_once("frames", f"{path} has more than one picture: of it, and of others that have, the first is taken")
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")  # otherwise Pillow warns
     return image.convert(mode)

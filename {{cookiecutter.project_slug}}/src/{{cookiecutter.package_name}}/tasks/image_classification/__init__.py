@@ -1,6 +1,7 @@
 """Image classification: which of the classes does a picture show?"""
 
 import functools
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,8 +9,8 @@ import numpy as np
 
 from ...classification import charts, describe, logits
 from ...config import Config
-from ...data.images import Decoded, Files
 from ...data.bad import STRICT, Bad
+from ...data.images import Decoded, Files, list_images, readable
 from ...data.sources import Arrays, Spec
 from ...errors import InputError
 from ...models.convnet import ConvNetConfig
@@ -21,20 +22,26 @@ from .pictures import examples
 
 
 def inputs(given: Sequence[str | Path] | str | Path | np.ndarray, spec: Spec, bad: Bad = STRICT) -> Inputs:
-    """`image`: uint8 [n, *spec["shape"]], of image files or of an array that is already so, or is one image.
+    """`image`: uint8 [n, *spec["shape"]], of image files and folders, or of an array that is so already or is one image.
 
-    Files are seen as in evaluation, and in grey where the model takes grey. Raises InputError for others.
+    Files are seen as in evaluation, and in grey where the model takes grey. A folder stands for the images in it and in
+    its folders. Where `bad` skips, every file is read once to find those that it takes. Raises InputError for others.
     """
     if not isinstance(given, np.ndarray):
         paths = [given] if isinstance(given, str | Path) else given
         if not isinstance(paths, Sequence) or not all(isinstance(path, str | Path) for path in paths):
             raise InputError(
-                f"inputs of type {type(given).__name__}: paths of images are wanted, or one array of uint8"
+                f"inputs of type {type(given).__name__}: paths of images or folders are wanted, or one array of uint8"
             )
         if not paths:
             raise InputError("no inputs: paths of images are wanted, or one array of uint8")
-        names = [str(path) for path in paths]
-        return Inputs(Decoded(Files(names), functools.partial(read_image, spec=spec)), names)
+        names = []
+        for path in map(str, paths):
+            names += list_images(path, bad) if os.path.isdir(path) else [path]
+        read = functools.partial(read_image, spec=spec)
+        if bad.skip:
+            names = [names[i] for i in readable(Files(names), read, FolderConfig.workers, bad)]
+        return Inputs(Decoded(Files(names), read), names)
     shape = tuple(spec["shape"])
     if given.dtype != np.uint8:
         raise InputError(f"images of type {given.dtype}: the model takes uint8, 0 to 255")
@@ -50,8 +57,10 @@ def inputs(given: Sequence[str | Path] | str | Path | np.ndarray, spec: Spec, ba
 def signature(spec: Spec) -> Signature:
     channels = "grey" if spec["shape"][-1] == 1 else "red, green, blue"
     about = f"0 to 255 of each pixel: height, width, channel ({channels})"
-    if "resize" in spec:
+    if spec.get("resize"):
         about += f"; the middle of a picture whose shorter side was made {spec['resize']} pixels"
+    if spec.get("exif_rotation"):
+        about += "; a picture is rotated first as its EXIF data say"
     return Signature({"image": Field("uint8", tuple(spec["shape"]), about)}, {"logits": logits(spec)})
 
 

@@ -12,8 +12,9 @@ import numpy as np
 
 from ...config import Config, DataConfig, NonNegativeFloat, NonNegativeInt, PositiveInt, Probability, option
 from ...data import images
-from ...data.bad import Bad
-from ...data.files import Remote, convert_once, locate, locate_unpacked, read_bytes, read_gzip, say_once
+from ...data.bad import SHOWN, Bad
+from ...data.files import Remote, convert_once, find_own, locate, locate_unpacked, read_bytes, read_gzip, say_once
+from ...data.folders import entries, say_left_out
 from ...data.sources import Arrays, Batch, Dataset, Spec
 from ...errors import InputError
 
@@ -68,9 +69,9 @@ class Cifar10Config(ArrayDataConfig):
 
 @dataclass(frozen=True)
 class FolderConfig(ImageDataConfig):
-    """Image files in `<root>/<path>/train/<class>/` and `val/<class>/`, and where there is one `test/<class>/`."""
+    """Image files in `<path>/train/<class>/` and `val/<class>/`, and where there is one `test/<class>/`."""
 
-    path: str = option("images", "folder in root, or an absolute path, that holds train/, val/ and maybe test/")
+    path: str = option("images", "folder that holds train/, val/ and maybe test/: from the working folder, or in root")
     channels: Literal[3, 1] = option(3, "3: colour, 1: grey")
     size: PositiveInt = option(224, "the model takes size x size pixels")
     resize: NonNegativeInt = option(
@@ -79,6 +80,7 @@ class FolderConfig(ImageDataConfig):
     crop: Probability = option(
         0.08, "augmentation: smallest share of the area in a random crop; 0: the view to evaluate", overfit=0.0
     )
+    exif_rotation: bool = option(False, "rotate images as their EXIF data say; false: they are seen as they are stored")
     workers: NonNegativeInt = option(4, "threads that decode batches ahead; 0: none")
     cache: str = option("", "skip_bad: folder where it is kept which images can be read; empty: that of the images")
 
@@ -177,7 +179,7 @@ def _load_arrays(config: ArrayDataConfig) -> Dataset:
 
 
 def _load_folder(config: FolderConfig) -> Dataset:
-    folder, shape = Path(config.root) / config.path, [config.size, config.size, config.channels]
+    shape = [config.size, config.size, config.channels]
     _check_extent(config, shape, ["cutout"])
     if 0 < config.resize < config.size:
         raise InputError(
@@ -188,29 +190,36 @@ def _load_folder(config: FolderConfig) -> Dataset:
             f"data.crop = {config.crop}, but data.resize = 0 takes the images as they are: set data.crop = 0, or "
             f"data.resize = {config.size}"
         )
-    for split in ("train", "val"):
-        if not (folder / split).is_dir():
-            raise InputError(
-                f"{folder / split} is no folder: images belong into {folder}/train/CLASS/ and {folder}/val/CLASS/; "
-                "another place is named by --data.root and --data.path"
-            )
-    train, classes = images.list_folder(folder / "train")
+    try:
+        folder = find_own(config.root, config.path, "data.path", lambda path: (path / "train").is_dir())
+    except InputError as error:
+        raise InputError(f"{error} with train/ in it: images belong into train/CLASS/ and val/CLASS/ there") from error
+    if not (folder / "val").is_dir():
+        raise InputError(f"{folder / 'val'} is no folder: images to validate on belong into {folder}/val/CLASS/")
+    bad = {split: Bad(config.skip_bad) for split in ("train", "val", "test")}
+    beside = entries(folder, (), bad["train"])
+    extra = [path for path in beside.folders if Path(path).name not in bad]
+    say_left_out({folder: (beside.others, extra, beside.count)})
+    train, classes = images.list_folder(folder / "train", bad=bad["train"])
     if len(classes) < 2:
         raise InputError(f"{folder / 'train'} has only the class {classes[0]!r}: there is nothing to tell apart")
-    val, _ = images.list_folder(folder / "val", classes)
+    val, _ = images.list_folder(folder / "val", classes, bad["val"])
     if (folder / "test").is_dir():
-        test, _ = images.list_folder(folder / "test", classes)
+        test, _ = images.list_folder(folder / "test", classes, bad["test"])
     else:
         say_once("test", f"{folder} has no test/: val/ is the test split")
-        test = val
-    spec = {"shape": shape, "classes": classes} | ({"resize": config.resize} if config.resize else {})
+        test, bad["test"] = val, bad["val"]
+    spec = {"shape": shape, "classes": classes, "resize": config.resize}
+    if config.exif_rotation:
+        spec["exif_rotation"] = True
     look = functools.partial(read_image, spec=spec, advice="set data.resize, or resize it")
 
     def augment(batch: Batch) -> Batch:
         pictures = []
         for i, file in enumerate(batch["file"]):
             if "crop" in batch:
-                image = images.random_resized_crop(file, batch["crop"][i], config.size, channels=config.channels)
+                view = {"channels": config.channels, "exif_rotation": config.exif_rotation}
+                image = images.random_resized_crop(file, batch["crop"][i], config.size, **view)
             else:
                 image = look(file)
             views = {name: batch[name][i : i + 1] for name in images.VIEWS if name in batch}
@@ -219,14 +228,20 @@ def _load_folder(config: FolderConfig) -> Dataset:
         return {"image": np.concatenate(pictures), **rest}
 
     if config.skip_bad:
-        train, val, test = (_readable(split, look, folder, config) for split in (train, val, test))
+        splits = zip((train, val, test), bad.values(), strict=True)
+        train, val, test = (_readable(files, links, look, folder, config) for files, links in splits)
     draw = functools.partial(_draw, config=config, shape=shape, crop=config.crop)
     return Dataset(train, images.Decoded(val, look), images.Decoded(test, look), spec, draw, augment)
 
 
-def _readable(files: images.Files, look: Callable[[str], object], folder: Path, config: FolderConfig) -> images.Files:
+def _readable(
+    files: images.Files, links: Bad, look: Callable[[str], object], folder: Path, config: FolderConfig
+) -> images.Files:
     """Without those that cannot be read. Each is read once, which takes as long as an epoch's reading; what is found is
-    kept for later runs."""
+    kept for later runs.
+
+    links: those to nothing, which are counted with them.
+    """
 
     def check(made: Path) -> None:
         bad = Bad(skip=True)
@@ -235,19 +250,26 @@ def _readable(files: images.Files, look: Callable[[str], object], folder: Path, 
 
     paths = [Path(file) for file in files.files]
     names = [path.relative_to(folder).as_posix() for path in paths]
-    views = config.size, config.resize, config.channels
+    views = config.size, config.resize, config.channels, config.exif_rotation
     made = convert_once(Path(config.cache) if config.cache else folder, paths, repr((names, views)), check)
     kept = np.load(made / "readable.npy")
-    Bad.from_text((made / "bad.json").read_text()).say(len(kept))
+    bad = Bad.from_text((made / "bad.json").read_text())
+    Bad(True, links.count + bad.count, tuple([*links.first, *bad.first][:SHOWN])).say(len(kept))
     return images.Files(files.files[kept], label=files.arrays["label"][kept])
 
 
-def read_image(file: str, spec: Mapping[str, Any], advice: str = "resize it") -> np.ndarray:
-    """An image file as the model of a spec takes it in evaluation: uint8 [*spec["shape"]]."""
-    if "resize" in spec:
-        size, _, channels = spec["shape"]
-        return images.centre_crop(file, size, spec["resize"], channels=channels)
-    return images.exact(file, spec["shape"], advice)
+def read_image(file: str, spec: Mapping[str, Any], advice: str = "") -> np.ndarray:
+    """An image file as the model of a spec takes it in evaluation: uint8 [*spec["shape"]].
+
+    Of images that were in memory no file tells how one is to be seen: it is fitted.
+    """
+    if "resize" not in spec:
+        return images.fitted(file, spec["shape"])
+    (size, _, channels), exif_rotation = spec["shape"], spec.get("exif_rotation", False)
+    if spec["resize"]:
+        return images.centre_crop(file, size, spec["resize"], channels=channels, exif_rotation=exif_rotation)
+    advice = advice or f"resize it, or train with --data.resize {size}, which takes images of any size"
+    return images.exact(file, spec["shape"], advice, exif_rotation=exif_rotation)
 
 
 def _draw(

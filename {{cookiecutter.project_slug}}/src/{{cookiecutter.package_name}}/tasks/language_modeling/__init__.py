@@ -96,7 +96,7 @@ def check(config: Config) -> None:
         raise InputError(f"data.tokenizer = {data.tokenizer!r} is for data.tokens = bpe, which is {data.tokens!r}")
     if data.tokens == "bpe" and not data.tokenizer and data.vocabulary < 256:
         raise InputError(f"data.vocabulary = {data.vocabulary}: byte-level BPE has at least the 256 bytes")
-    if data.val_fraction + data.test_fraction >= 1:
+    if data.val_fraction + data.test_fraction >= 1 and not getattr(data, "test_path", ""):
         raise InputError(
             f"data.val_fraction = {data.val_fraction} and data.test_fraction = {data.test_fraction} leave nothing for "
             "training"

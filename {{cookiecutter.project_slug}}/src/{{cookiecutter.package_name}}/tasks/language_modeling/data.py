@@ -5,8 +5,9 @@ import functools
 import hashlib
 import io
 import itertools
+import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
@@ -15,7 +16,9 @@ import numpy as np
 from tqdm import tqdm
 
 from ...config import Config, DataConfig, PositiveInt, Probability, option
-from ...data.files import Remote, convert_once, locate, say_once
+from ...data.bad import Bad
+from ...data.files import Remote, convert_once, find_own, locate, say_once
+from ...data.folders import CONVERTED, entries, say_left_out, sort_out
 from ...data.sources import Batch, Dataset, Spec
 from ...errors import InputError
 from .tokens import KINDS, Bpe, Characters, Tokenizer, of_spec
@@ -62,7 +65,10 @@ class TinyShakespeareConfig(FileDataConfig):
 class TextConfig(FileDataConfig):
     """UTF-8 files of your own."""
 
-    path: str = option("text", "a file, a folder of .txt files, or a pattern as books/**/*.txt; in root, or absolute")
+    path: str = option(
+        "text", "a file, a folder of .txt files, or a pattern as 'books/**/*.txt': from the working folder, or in root"
+    )
+    test_path: str = option("", "a file, folder or pattern to test on, in place of the text's end")
 
 
 TINY_SHAKESPEARE = Remote(
@@ -70,6 +76,13 @@ TINY_SHAKESPEARE = Remote(
     "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
     "6fb458f1232090904fb40fe944165e91",
 )
+
+
+class Part(NamedTuple):
+    """Tokens, int [n], in memory or mapped into it, and a digest of them."""
+
+    tokens: np.ndarray
+    digest: str
 
 
 class File(NamedTuple):
@@ -83,27 +96,31 @@ class File(NamedTuple):
 def load(config: Config, spec: Spec | None = None) -> Dataset:
     """Examples are `context` tokens and the one after; to train on, `augment` reads them where they are drawn."""
     data, context = config.data, config.model.context
+    held = getattr(data, "test_path", "")
     if isinstance(data, FileDataConfig):
-        paths, folder = _find(data)
-        text = Text([File(str(path), path.stat().st_size, functools.partial(path.open, "rb")) for path in paths], data)
-        keep = functools.partial(convert_once, Path(data.cache) if data.cache else folder, paths)
+        text, keep = _own(data, "path", [data.val_fraction] if held else _shares(data))
         tokenizer = of_spec(spec) if spec else text.kept_tokenizer(keep)
-        tokens = text.kept_tokens(tokenizer, keep)
+        parts = text.kept_tokens(tokenizer, keep)
     else:
         content = pydoc_text().encode()
-        text = Text([File("pydoc_data.topics", len(content), lambda: io.BytesIO(content))], data)
+        text = Text([File("pydoc_data.topics", len(content), lambda: io.BytesIO(content))], data, _shares(data))
         tokenizer = of_spec(spec) if spec else text.tokenizer()
         tokens = [np.concatenate(list(blocks)) for blocks in text.tokens(tokenizer)]
-    if len(tokens) == 2:
+        parts = [Part(found, _digest([found])) for found in tokens]
+    texts = [text] * 3
+    if held:
+        texts[2], keep = _own(data, "test_path", [])
+        parts += texts[2].kept_tokens(tokenizer, keep)
+    if len(parts) == 2:
         say_once("test", f"data.test_fraction = 0: the validation part of {text.name} is the test, too")
-        tokens.append(tokens[1])
-    for name, part, least in zip(PARTS, tokens, (context + 1, 2, 2), strict=True):
-        if len(part) < least:
+        parts.append(parts[1])
+    for name, part, of, least in zip(PARTS, parts, texts, (context + 1, 2, 2), strict=True):
+        if len(part.tokens) < least:
             raise InputError(
-                f"{text.name}: the {name} part has {len(part)} tokens, but model.context = {context} needs {least}"
+                f"{of.name}: the {name} part has {len(part.tokens)} tokens, but model.context = {context} needs {least}"
             )
     sizes = np.array([len(piece) for piece in tokenizer.pieces], np.int32)
-    train, val, test = tokens
+    train = parts[0].tokens
 
     def draw(rng: np.random.Generator, n: int) -> Batch:
         return {"offset": rng.integers(0, context, n)}
@@ -113,15 +130,15 @@ def load(config: Config, spec: Spec | None = None) -> Dataset:
         return read_windows(train, sizes, (batch["start"] + batch["offset"]) % (len(train) - context), context)
 
     found = {"context": context, "vocabulary": len(tokenizer.pieces), tokenizer.FILE: tokenizer.content}
-    splits = (Windows(part, sizes, context) for part in (val, test))
-    return Dataset(Starts(len(train), context), *splits, found, draw, augment)
+    splits = (Windows(part, sizes, context) for part in parts[1:])
+    return Dataset(Starts(parts[0], context), *splits, found, draw, augment)
 
 
 class Starts:
     """Where training examples begin: one for each `context` tokens."""
 
-    def __init__(self, tokens: int, context: int):
-        self.count, self.context = (tokens - 1) // context, context
+    def __init__(self, part: Part, context: int):
+        self.part, self.count, self.context = part, (len(part.tokens) - 1) // context, context
 
     def __len__(self) -> int:
         return self.count
@@ -129,18 +146,26 @@ class Starts:
     def __getitem__(self, indices: np.ndarray) -> Batch:
         return {"start": indices * self.context}
 
+    def digest(self) -> str:
+        """Of the tokens in which they lie."""
+        return self.part.digest
+
 
 class Windows:
     """One after the other, so that every token but the first is predicted once. See `read_windows`."""
 
-    def __init__(self, tokens: np.ndarray, sizes: np.ndarray, context: int):
-        self.tokens, self.sizes, self.context = tokens, sizes, context
+    def __init__(self, part: Part, sizes: np.ndarray, context: int):
+        self.part, self.tokens, self.sizes, self.context = part, part.tokens, sizes, context
 
     def __len__(self) -> int:
         return -(-(len(self.tokens) - 1) // self.context)
 
     def __getitem__(self, indices: np.ndarray) -> Batch:
         return read_windows(self.tokens, self.sizes, indices * self.context, self.context)
+
+    def digest(self) -> str:
+        """Of the tokens."""
+        return self.part.digest
 
 
 def read_windows(tokens: np.ndarray, sizes: np.ndarray, starts: np.ndarray, context: int) -> Batch:
@@ -162,23 +187,26 @@ def pydoc_text() -> str:
 
 
 class Text:
-    """UTF-8 files as one text, in two or three parts: training, validation, test.
+    """UTF-8 files as one text, in parts by position: training, validation, test.
+
+    Args:
+        shares: of the text, for each part but the first.
 
     Raises InputError where the parts would be empty.
     """
 
-    def __init__(self, files: Sequence[File], data: TextDataConfig):
+    def __init__(self, files: Sequence[File], data: TextDataConfig, shares: Sequence[float]):
         self.files, self.data = files, data
         self.name = files[0].name if len(files) == 1 else f"{files[0].name} and {len(files) - 1} more"
-        size, val, test = sum(file.size for file in files), data.val_fraction, data.test_fraction
+        size = sum(file.size for file in files)
         if not size:
             raise InputError(f"{self.name}: there is no text, the size is 0")
         # Where each part ends, in bytes of the whole.
-        self.ends = [int(size * (1 - val - test)), *([int(size * (1 - test))] if test else []), size]
+        self.ends = [int(size * functools.reduce(float.__sub__, shares[i:], 1.0)) for i in range(len(shares) + 1)]
         if sorted({0, *self.ends}) != [0, *self.ends]:
             raise InputError(
-                f"{self.name}: of {size} bytes, data.val_fraction = {val} and data.test_fraction = {test} leave "
-                "nothing for a part"
+                f"{self.name}: of {size} bytes, data.val_fraction = {data.val_fraction} and data.test_fraction = "
+                f"{data.test_fraction} leave nothing for a part"
             )
 
     def read(self, what: str) -> Iterator[tuple[int, str]]:
@@ -237,48 +265,93 @@ class Text:
             found = tokenizer.encode((text for _, text in blocks), self.name)
             yield (tokens.astype(_dtype(tokenizer)) for tokens in found)
 
-    def kept_tokens(self, tokenizer: Tokenizer, keep: Keep) -> list[np.ndarray]:
-        """Of each part, made once and mapped into memory."""
+    def kept_tokens(self, tokenizer: Tokenizer, keep: Keep) -> list[Part]:
+        """Of each part, made once and mapped into memory. The digests are kept with them: to read all takes minutes."""
         names = [f"{name}.bin" for name in PARTS[: len(self.ends)]]
 
         def convert(folder: Path) -> None:
+            digests = []
             for name, blocks in zip(names, self.tokens(tokenizer), strict=True):
                 with (folder / name).open("wb") as file:
-                    for tokens in blocks:
-                        tokens.tofile(file)
+                    digests.append(_digest(blocks, file))
+            (folder / "digests.json").write_text(json.dumps(digests))
 
         digest = hashlib.sha256(tokenizer.content.encode()).hexdigest()
-        folder, dtype = keep(f"tokens {digest} {self.ends}", convert), _dtype(tokenizer)
+        folder, dtype = keep(f"tokens and digests {digest} {self.ends}", convert), _dtype(tokenizer)
         paths = [folder / name for name in names]
         # An empty file cannot be mapped.
-        return [np.memmap(path, dtype, "r") if path.stat().st_size else np.empty(0, dtype) for path in paths]
+        tokens = [np.memmap(path, dtype, "r") if path.stat().st_size else np.empty(0, dtype) for path in paths]
+        return list(map(Part, tokens, json.loads((folder / "digests.json").read_text())))
+
+
+def _digest(blocks: Iterable[np.ndarray], file: BinaryIO | None = None) -> str:
+    """Of tokens, which are written into the file on the way."""
+    found = hashlib.blake2b(digest_size=16)
+    for tokens in blocks:
+        found.update(tokens)
+        if file:
+            tokens.tofile(file)
+    return found.hexdigest()
 
 
 def _dtype(tokenizer: Tokenizer) -> type[np.integer]:
     return np.uint16 if len(tokenizer.pieces) <= 1 << 16 else np.int32
 
 
-def _find(data: FileDataConfig) -> tuple[list[Path], Path]:
+def _shares(data: TextDataConfig) -> list[float]:
+    return [data.val_fraction, data.test_fraction] if data.test_fraction else [data.val_fraction]
+
+
+def _own(data: FileDataConfig, key: str, shares: Sequence[float]) -> tuple[Text, Keep]:
+    """The text that a key names, and what keeps what is made of it."""
+    paths, folder = _find(data, key)
+    files = [File(str(path), path.stat().st_size, functools.partial(path.open, "rb")) for path in paths]
+    keep = functools.partial(convert_once, Path(data.cache) if data.cache else folder, paths)
+    return Text(files, data, shares), keep
+
+
+def _find(data: FileDataConfig, key: str) -> tuple[list[Path], Path]:
     """The files of the text in order, and the folder that they are in."""
-    root = Path(data.root)
     if isinstance(data, TinyShakespeareConfig):
-        folder = root / "tiny_shakespeare"
+        folder = Path(data.root) / "tiny_shakespeare"
         return locate(folder, [TINY_SHAKESPEARE], download=data.download, verify=data.verify), folder
-    path = root / data.path
+    name, bad = getattr(data, key), Bad(data.skip_bad)
+    try:
+        path = find_own(data.root, name, f"data.{key}", lambda path: path.is_file() or bool(_matches(path)[0]))
+    except InputError as error:
+        raise InputError(
+            f"{error} that is a UTF-8 file, a folder of .txt files or a pattern of files; data.root is {data.root}"
+        ) from error
+    except ValueError as error:  # ** beside other characters
+        raise InputError(f"data.{key} = {name!r}: {error}") from error
     if path.is_file():
         return [path], path.parent
-    folder, pattern = path, "*.txt"
+    found, folder = _matches(path)
+    if path.is_dir():
+        inside = entries(path, [".txt"], bad)
+        left = inside.folders
+    else:
+        inside = sort_out(found, [""], bad)
+        # A folder that a pattern fits as it fits what is in it is not left out.
+        left = [one for one in inside.folders if not any(Path(one) in Path(file).parents for file in inside.files)]
+    say_left_out({path: (inside.others, left, inside.count)})
+    bad.say(len(inside.files))
+    return [Path(file) for file in inside.files], folder
+
+
+def _matches(path: Path) -> tuple[list[Path], Path]:
+    """What a folder or a pattern stands for: the files, links to nothing, and folders that a pattern fits; nothing if
+    there is no file and no such link. Then the folder that they are in. A suffix may be in any case."""
+    folder, pattern = path, "[!.]*.txt"
     if not path.is_dir():
         fixed = list(itertools.takewhile(lambda part: not GLOB.search(part), path.parts))
         folder, pattern = Path(*fixed), str(Path(*path.parts[len(fixed) :]))
-    try:
-        found = sorted(folder.glob(pattern)) if pattern != "." else []
-    except ValueError as error:  # ** beside other characters
-        raise InputError(f"data.path = {data.path!r}: {error}") from error
-    found = [file for file in found if file.is_file() and not file.parent.name.startswith("converted-")]
-    if not found:
-        raise InputError(
-            f"data.path = {data.path!r}: there is no {path}: a UTF-8 file, a folder of .txt files or a pattern is "
-            f"wanted; data.root is {root}"
-        )
-    return found, folder
+    if pattern == ".":
+        return [], folder
+    found = sorted(folder.glob(re.sub(r"\.[A-Za-z0-9]+$", _any_case, pattern)))
+    found = [one for one in found if not any(CONVERTED.fullmatch(name) for name in one.relative_to(folder).parts)]
+    return (found if any(one.is_file() or not one.exists() for one in found) else []), folder
+
+
+def _any_case(suffix: re.Match[str]) -> str:
+    return "".join(f"[{letter.lower()}{letter.upper()}]" if letter.isalpha() else letter for letter in suffix[0])
