@@ -30,9 +30,7 @@ DELIMITERS = {",": ",", ";": ";", "|": "|", "tab": "\t"}
 NO_NUMBER = ("?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NaT", "None", "null", "NULL")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 CODE = re.compile(r"(-?\d+)\.0+", re.ASCII)
-DATE = re.compile(
-    r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?)?(Z|[+-]\d\d:?\d\d)?", re.ASCII
-)
+DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?)?(Z|[+-]\d\d:?\d\d)?", re.ASCII)
 THOUSANDS = {"": "", ",": ",", ".": r"\.", "'": "['’]", "space": "[ \u00a0\u202f]", "_": "_"}
 
 
@@ -46,6 +44,7 @@ class Format:
         decimal: what stands before the fraction of a number.
         thousands: what stands between groups of three digits, a key of THOUSANDS.
         missing: words that stand for no value, beside an empty cell.
+        own: whether a person has said so with options, which errors may then name.
     """
 
     delimiter: str = ","
@@ -53,6 +52,7 @@ class Format:
     decimal: str = "."
     thousands: str = ""
     missing: tuple[str, ...] = ()
+    own: bool = True
 
     def number(self, cell: str) -> float:
         """nan where the cell is no number, or so large a one that float32 has none like it."""
@@ -116,9 +116,9 @@ class OwnTableConfig(DataConfig):
         }
 
 
-def to_format(values: Mapping[str, Any]) -> Format:
-    """Of what `OwnTableConfig.format` gives."""
-    return Format(**{**values, "missing": tuple(values["missing"])})
+def to_format(values: Mapping[str, Any], own: bool = True) -> Format:
+    """Of what `OwnTableConfig.format` gives. own: whether its options may be changed where the table is read."""
+    return Format(**{**values, "missing": tuple(values["missing"])}, own=own)
 
 
 def find_table(config: Any, key: str = "path") -> Path:
@@ -163,9 +163,7 @@ def read_rows(
     swallowing: list[tuple[int, int]] = []  # the line of such a row, and over how many it goes
     try:
         with path.open(encoding=encoding, newline="") as file:
-            reader = csv.reader(
-                _lines(file, path), delimiter=format.delimiter, quoting=quoting, strict=format.quotes
-            )
+            reader = csv.reader(_lines(file, path), delimiter=format.delimiter, quoting=quoting, strict=format.quotes)
             line = 1  # a row may go over several lines: its own is where it begins
             for cells in reader:
                 if cells:
@@ -187,7 +185,8 @@ def read_rows(
         ) from error
     except csv.Error as error:
         if "unexpected end of data" in str(error):
-            error = f"a quote that is not closed: close it, or, if quotes are part of the text, {NO_QUOTES}"
+            advice = f", or, if quotes are part of the text, {NO_QUOTES}" if format.own else ""
+            error = f"a quote that is not closed: close it{advice}"
         raise InputError(f"{path}, row {line}: {error}") from None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
@@ -196,10 +195,11 @@ def read_rows(
     if swallowing:
         first, lines = swallowing[0]
         more = f", and so do {len(swallowing) - 1:,} more rows" if len(swallowing) > 1 else ""
+        advice = f"if it has swallowed rows, as quotes are part of the text, {NO_QUOTES}"
         say_once(
             f"quotes of {path}",
             f"{path}, row {first}: a quoted cell goes over {lines} lines and holds {_named(format.delimiter)}{more}: "
-            f"if it has swallowed rows, as quotes are part of the text, {NO_QUOTES}",
+            f"{advice if format.own else 'see whether it has swallowed rows'}",
         )
 
 
@@ -317,7 +317,8 @@ def other_delimiter(names: Sequence[str], format: Format) -> str:
     if not found:
         return ""
     key = max(found, key=lambda key: names[0].count(DELIMITERS[key]))
-    return f": the first row is one cell with {_named(DELIMITERS[key])} in it: --data.delimiter {_quoted(key)}"
+    advice = f"--data.delimiter {_quoted(key)}" if format.own else f"expected {_named(format.delimiter)}"
+    return f": the first row is one cell with {_named(DELIMITERS[key])} in it: {advice}"
 
 
 def read_dates(cells: Sequence[str], place: Callable[[int], str], format: Format = PLAIN) -> np.ndarray:
@@ -338,7 +339,8 @@ def read_dates(cells: Sequence[str], place: Callable[[int], str], format: Format
             raise InputError(f"{place(i)}: {f'{cell!r} is no number or date' if cell else 'no value'}")
         first = first or kind
         if kind != first:
-            raise InputError(f"{place(i)}: {cell!r} is {kind}, but {cells[0]!r} in the first row {first}: make them alike")
+            before = f"{cells[0]!r} in the first row {first}"
+            raise InputError(f"{place(i)}: {cell!r} is {kind}, but {before}: make them alike")
     return values
 
 

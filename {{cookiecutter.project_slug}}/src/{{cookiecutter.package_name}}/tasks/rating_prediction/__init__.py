@@ -10,6 +10,7 @@ import numpy as np
 from ...config import Config, PositiveInt, option
 from ...data.bad import STRICT, Bad
 from ...data.sources import Arrays, Batch, Spec
+from ...data.tables import to_cell, to_format
 from ...errors import InputError
 from ...models.matrix_factorization import MatrixFactorizationConfig
 from ...task import Field, Inputs, Overfit, Signature, Task
@@ -24,23 +25,36 @@ class Options:
 
 
 def check(config: Config) -> None:
-    """To split by time, there must be times."""
-    if config.data.name == "csv" and config.data.split == "time" and not config.data.time:
+    """To split by time, there must be times; and no column has two meanings."""
+    data = config.data
+    if not isinstance(data, CsvConfig):
+        return
+    if data.split == "time" and not data.time:
         raise InputError("data.split = 'time' needs data.time, the column of the times")
+    columns = {key: getattr(data, key) for key in ("user", "item", "rating")}
+    if len({*columns.values()}) < 3:
+        given = ", ".join(f"data.{key} = {name!r}" for key, name in columns.items())
+        raise InputError(f"{given}: these are three columns")
 
 
-def inputs(given: Sequence[str | int] | str | int, spec: Spec, bad: Bad = STRICT) -> Inputs:
-    """`user`: int32 [n], of users by the names that they have in the data. Raises InputError for unknown ones."""
-    names = [str(name) for name in ([given] if isinstance(given, str) or not np.iterable(given) else given)]
+def inputs(given: Sequence[str | float] | str | float, spec: Spec, bad: Bad = STRICT) -> Inputs:
+    """`user`: int32 [n], of users by the names that they have in the data; 5.0 is the user 5. `bad` takes unknown ones.
+
+    Raises:
+        InputError: for users who are unknown, and where there are none.
+    """
+    format = to_format(spec["format"])
+    given = [given] if isinstance(given, str) or not np.iterable(given) else given
+    names = [format.code(to_cell(name, format)) for name in given]
     if not names:
         raise InputError("no inputs: users are wanted, by the names that they have in the data")
     users = json.loads(spec["users.json"])
     index = {name: i for i, name in enumerate(users)}
-    if unknown := [name for name in names if name not in index]:
-        raise InputError(
-            f"user {unknown[0]!r} has no ratings in the training data: it has {len(users)} users, as {users[0]!r}; "
-            "fitted/users.json in the run's folder lists them"
-        )
+    for name in names:
+        if name not in index:
+            about = f"user {name!r} has no ratings in the training data: it has {len(users)} users, as {users[0]!r}; "
+            bad.add(InputError(f"{about}fitted/users.json in the run's folder lists them"))
+    names = [name for name in names if name in index]
     return Inputs(Arrays(user=np.array([index[name] for name in names], np.int32)), names)
 
 

@@ -1,21 +1,34 @@
 """Ratings as NumPy: user and item int32, rating float32."""
 
-import datetime
 import io
 import json
+import math
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from ...config import Config, DataConfig, NonNegativeFloat, PositiveInt, Probability, closest, option
-from ...data.bad import Bad
-from ...data.files import Remote, locate_unpacked, read_bytes
+from ...config import Config, DataConfig, NonNegativeFloat, PositiveInt, Probability, option
+from ...data.bad import STRICT, Bad
+from ...data.files import Remote, locate_unpacked, read_bytes, say_once
 from ...data.sources import Arrays, Dataset, Spec
-from ...data.tables import read_rows, read_table
+from ...data.tables import (
+    HUGE,
+    NUMBER,
+    PLAIN,
+    Format,
+    OwnTableConfig,
+    column_names,
+    find_table,
+    no_column,
+    read_date,
+    read_rows,
+    read_table,
+    to_format,
+)
 from ...errors import InputError
 
 
@@ -49,17 +62,18 @@ class MovieLensConfig(RatingDataConfig):
 
 
 @dataclass(frozen=True)
-class CsvConfig(RatingDataConfig):
-    """A CSV file with a rating in each row; users and items are any text."""
+class CsvConfig(RatingDataConfig, OwnTableConfig):
+    """A table with a rating in each row; users and items are any text."""
 
-    path: str = option("ratings.csv", "file in root, or an absolute path, whose first row names the columns")
+    path: str = option("ratings.csv", "the file, in the working folder or in root, whose first row names the columns")
     user: str = option("user", "column of the users")
     item: str = option("item", "column of the items")
     rating: str = option("rating", "column of the ratings")
     time: str = option(
         "", "column of the times, for data.split time: numbers, or dates as 2026-01-31 or 2026-01-31 18:30"
     )
-    titles: str = option("", "CSV file, found as path is, with the items' column, `title` and maybe `genres`, as a|b")
+    titles: str = option("", "a file as path, with the items' column, `title` and maybe `genres`, as a|b")
+    test_path: str = option("", "a file to test on, in place of test_fraction of the ratings")
 
 
 Titles = Mapping[str, tuple[str, str]]  # by item: its title, and its genres, as "Crime|Drama"
@@ -72,9 +86,10 @@ class Ratings:
     Attributes:
         user, item: int32 [n], indices into `users` and `items`.
         rating: float32 [n].
-        time: [n], of any unit; None where it is not asked for.
+        time: [n - held], of any unit; None where it is not asked for.
         users, items: names.
         titles: of items, where the dataset has any.
+        held: how many, the last, are to test on; 0: some of all.
     """
 
     user: np.ndarray
@@ -84,6 +99,7 @@ class Ratings:
     users: Sequence[str]
     items: Sequence[str]
     titles: Titles = field(default_factory=dict)
+    held: int = 0
 
     def __len__(self) -> int:
         return len(self.rating)
@@ -97,6 +113,7 @@ def load(config: Config, spec: Spec | None = None) -> Dataset:
 
         users, items              how many have training ratings
         mean, lowest, highest     of the training ratings
+        format                    how the users of `predict` are written, as in the table
         users.json, items.json    names; for items with titles and genres, where there are any: see `_names`
         rated_items.npy           int32, the items that the first user has rated in training, then those of the second
         rated_offsets.npy         int64 [users + 1], where each user's begin
@@ -109,10 +126,15 @@ def load(config: Config, spec: Spec | None = None) -> Dataset:
     ratings = readers[type(config.data)](config.data)
     parts = split(ratings, config.data)
     names = spec or _names(ratings, parts[0])
+    if spec is None:
+        _check_ratings(config.data, ratings.rating[parts[0]])
     user = _numbers(ratings.users, json.loads(names["users.json"]))[ratings.user]
     item = _numbers(ratings.items, json.loads(names["items.json"])["item"])[ratings.item]
     train, val, test = (Arrays(user=user[part], item=item[part], rating=ratings.rating[part]) for part in parts)
-    return Dataset(train, val, test, spec or {**_statistics(**train.arrays), **names})
+    if spec is None:
+        format = config.data if isinstance(config.data, OwnTableConfig) else OwnTableConfig()
+        spec = {**_statistics(**train.arrays), "format": format.format(), **names}
+    return Dataset(train, val, test, spec, drawn=isinstance(config.data, GeneratedConfig))
 
 
 def split(ratings: Ratings, config: RatingDataConfig) -> list[np.ndarray]:
@@ -121,18 +143,20 @@ def split(ratings: Ratings, config: RatingDataConfig) -> list[np.ndarray]:
     Raises:
         InputError: where one of them is empty.
     """
-    n = len(ratings)
+    n = len(ratings) - ratings.held
     if config.split == "time":
         order = np.argsort(ratings.time, kind="stable")
     else:  # a property of the data, not of the run's seed
         order = np.random.Generator(np.random.PCG64(0)).permutation(n)
-    test = round(n * config.test_fraction)
+    test = 0 if ratings.held else round(n * config.test_fraction)
     val = round(n * config.val_fraction)
-    if min(n - val - test, val, test) < 1:
+    if min(n - val - test, val, test or ratings.held) < 1:
         raise InputError(
             f"data.val_fraction = {config.val_fraction} and data.test_fraction = {config.test_fraction} of {n} ratings "
-            f"make {val} for validation, {test} for the test and {n - val - test} for training: each needs some"
+            f"make {val} for validation, {test or ratings.held} for the test and {n - val - test} for training: each "
+            "needs some"
         )
+    order = np.concatenate([order, np.arange(n, len(ratings))])
     return np.split(order, [n - val - test, n - test])
 
 
@@ -195,18 +219,24 @@ def read_movielens(config: MovieLensConfig) -> Ratings:
     )
     user, item, rating, time = read_numbers(ratings, release.delimiter, release.header)
     (users, user), (items, item) = _factorized(user), _factorized(item)
-    return Ratings(
-        user, item, rating, time if config.split == "time" else None, users, items, release.read_movies(movies)
-    )
+    titles = release.read_movies(movies)
+    _check_titles(movies, titles, ratings, items)
+    return Ratings(user, item, rating, time if config.split == "time" else None, users, items, titles)
+
+
+MOVIES = Format(own=False)
 
 
 def read_item_table(path: Path) -> Titles:
     """Of MovieLens 100K: number, title, two dates, address, and a 0 or 1 for each genre."""
-    rows = read_rows(path, "|", columns=5 + len(GENRES_100K), quotes=False, encoding="latin-1")
-    return {
-        cells[0]: (cells[1], "|".join(genre for genre, flag in zip(GENRES_100K, cells[5:], strict=True) if flag == "1"))
-        for _, cells in rows
-    }
+    found = {}
+    format = Format("|", quotes=False, own=False)
+    for line, cells in read_rows(path, format, columns=5 + len(GENRES_100K), encoding="latin-1"):
+        if wrong := {*cells[5:]} - {"0", "1"}:
+            raise InputError(f"{path}, row {line}: a genre is {min(wrong)!r}, expected 0 or 1")
+        genres = [genre for genre, flag in zip(GENRES_100K, cells[5:], strict=True) if flag == "1"]
+        found[format.code(cells[0].strip())] = cells[1], "|".join(genres)
+    return found
 
 
 def read_movies_dat(path: Path) -> Titles:
@@ -216,16 +246,24 @@ def read_movies_dat(path: Path) -> Titles:
         cells = row.decode("latin-1").split("::")
         if len(cells) != 3:
             raise InputError(f"{path}, row {line}: {len(cells)} columns, expected 3")
-        found[cells[0]] = cells[1], cells[2]
+        found[PLAIN.code(cells[0].strip())] = cells[1], cells[2]
     return found
 
 
-def read_titles(path: Path, item: str = "movieId") -> Titles:
-    """Of the later releases, and of one's own: CSV with the columns `item`, `title` and maybe `genres`."""
-    table = read_table(path)
+def read_titles(path: Path, item: str = "movieId", format: Format = MOVIES, bad: Bad = STRICT) -> Titles:
+    """Of the later releases, and of one's own: a table with the columns `item`, `title` and maybe `genres`.
+
+    Raises:
+        InputError: as `read_table`, and for an item that has two titles.
+    """
+    table, found = read_table(path, format, bad=bad), {}
     genres = table.column("genres") if "genres" in table.names else [""] * len(table)
-    rows = zip(table.column(item), table.column("title"), genres, strict=True)
-    return {name: (title, genres.replace("(no genres listed)", "")) for name, title, genres in rows}
+    for i, (name, *row) in enumerate(zip(table.codes(item), table.column("title"), genres, strict=True)):
+        title = row[0], row[1].replace("(no genres listed)", "")
+        if found.setdefault(name, title) != title:
+            bad.add(InputError(f"{table.where(i, item)}: {name!r} has another title or genres in a row before"))
+    bad.say(len(found))
+    return found
 
 
 GENRES_100K = (
@@ -289,9 +327,9 @@ def _parse(path: Path, block: bytes, delimiter: str, first: int) -> np.ndarray:
     try:
         lines = io.BytesIO(block.replace(delimiter.encode(), b"\t"))
         rows = np.loadtxt(lines, list(COLUMNS.items()), comments=None, delimiter="\t", ndmin=1)
-        if np.isfinite(rows["rating"]).all():
+        if (np.abs(rows["rating"]) < HUGE).all():
             return rows
-        fault = "a rating is no finite number"
+        fault = "a rating is no number"
     except ValueError as error:
         fault = str(error)
     for line, row in enumerate(block.splitlines(), first):
@@ -305,73 +343,109 @@ def _parse(path: Path, block: bytes, delimiter: str, first: int) -> np.ndarray:
 
 
 def _is_number(cell: str, kind: type) -> bool:
-    try:
-        return bool(np.isfinite(kind(cell)))
-    except (ValueError, OverflowError):
-        return False
+    """Whether `np.loadtxt` takes it, too."""
+    if kind is np.float32:
+        return not math.isnan(PLAIN.number(cell.strip()))
+    whole, bounds = NUMBER.fullmatch(cell.strip()), np.iinfo(kind)
+    return bool(whole and not {*".eE"} & {*cell}) and bounds.min <= float(cell) <= bounds.max
 
 
 def read_csv(config: CsvConfig) -> Ratings:
     """Raises InputError for a file that is missing or broken, naming row and column."""
-    path = Path(config.root, config.path)
-    if not path.is_file():
-        raise InputError(f"{path} is missing: name your file with --data.path, in data.root or absolute")
-    bad = Bad(config.skip_bad)
-    rows = read_rows(path, bad=bad)
-    header = [name.strip() for name in next(rows)[1]]
-    wanted = [config.user, config.item, config.rating, *([config.time] if config.split == "time" else [])]
+    users: dict[str, int] = {}
+    items: dict[str, int] = {}
+    path, format = find_table(config), to_format(config.format())
+    columns, time = _read_ratings(path, config, config.time if config.split == "time" else "", users, items)
+    held = 0
+    if config.test_path:
+        tested, _ = _read_ratings(find_table(config, "test_path"), config, "", users, items)
+        held = len(tested[-1])
+        columns = [np.concatenate(both) for both in zip(columns, tested, strict=True)]
+    titles = {}
+    if config.titles:
+        place = find_table(config, "titles")
+        titles = read_titles(place, config.item, format, Bad(config.skip_bad))
+        _check_titles(place, titles, path, items)
+        strange, without = len(titles.keys() - items), len(items.keys() - titles)
+        if strange or without:
+            line = f"{place}: {strange:,} of its {len(titles):,} items have no ratings in {path}"
+            say_once(line, f"{line}, and {without:,} of the {len(items):,} there no title")
+    return Ratings(*columns, time, list(users), list(items), titles, held)
+
+
+def _read_ratings(
+    path: Path, config: CsvConfig, time: str, users: dict[str, int], items: dict[str, int]
+) -> tuple[list[np.ndarray], np.ndarray | None]:
+    """(user, item and rating, the times of the column `time` where it is asked for); new users and items are added."""
+    format, bad = to_format(config.format()), Bad(config.skip_bad)
+    rows = read_rows(path, format, bad=bad)
+    header = column_names(path, next(rows)[1])
+    wanted = [config.user, config.item, config.rating, *([time] if time else [])]
     for name in wanted:
         if name not in header:
-            raise InputError(f"{path} has no column {name!r}: {closest(name, header)}")
-    columns = [header.index(name) for name in wanted]
-    users, items = {}, {}
-    user, item, rating, time = array("i"), array("i"), array("f"), array("d")
+            raise no_column(path, name, header, format)
+    places = [header.index(name) for name in wanted]
+    user, item, rating, times = array("i"), array("i"), array("f"), array("d")
+    first = "", ""  # what kind the first time is, and its cell
     for line, cells in rows:
-        found = [cells[column].strip() for column in columns]
+        who, what, value, *when = (cells[place].strip() for place in places)
+        place = f"{path}, row {line}, column"
         try:
-            value, *when = _row_numbers(f"{path}, row {line}", dict(zip(wanted, found, strict=True)), config)
+            who, what = (_code(cell, f"{place} {name}", format) for cell, name in ((who, wanted[0]), (what, wanted[1])))
+            number = _rating(value, f"{place} {config.rating}", format)
+            if when:
+                kind, moment = _moment(when[0], f"{place} {time}", format, *first)
         except InputError as error:
             bad.add(error)
             continue
-        user.append(users.setdefault(found[0], len(users)))
-        item.append(items.setdefault(found[1], len(items)))
-        rating.append(value)
-        time.extend(when)
+        if when:
+            first = first if first[0] else (kind, when[0])
+            times.append(moment)
+        user.append(users.setdefault(who, len(users)))
+        item.append(items.setdefault(what, len(items)))
+        rating.append(number)
     bad.say(len(rating))
     if not rating:
         raise InputError(f"{path} has no rows below the names of its columns")
-    titles = read_titles(Path(config.root, config.titles), config.item) if config.titles else {}
-    user, item, rating = np.array(user), np.array(item), np.array(rating)
-    return Ratings(user, item, rating, np.array(time) if time else None, list(users), list(items), titles)
+    return [np.array(user), np.array(item), np.array(rating)], np.array(times) if time else None
 
 
-def _row_numbers(place: str, row: Mapping[str, str], config: CsvConfig) -> Iterator[float]:
-    """Of a row: the rating and, where it is asked for, the time. Raises InputError, beginning with `place`."""
-    for name, cell in row.items():
-        if not cell:
-            raise InputError(f"{place}, column {name}: no value")
-    for name, read, what in ((config.rating, _number, "number"), (config.time, _time, "number or date")):
-        if name in row:
-            try:
-                yield read(row[name])
-            except ValueError as error:
-                raise InputError(f"{place}, column {name}: {row[name]!r} is no {what}") from error
+def _code(cell: str, place: str, format: Format) -> str:
+    """Of a user or an item."""
+    if not (code := format.code(cell)):
+        raise InputError(f"{place}: no value")
+    return code
 
 
-def _number(cell: str) -> float:
-    value = float(cell)
-    if not abs(value) < 1e30:  # that of nan is none, either
-        raise ValueError
+def _rating(cell: str, place: str, format: Format) -> float:
+    value = format.number(cell)
+    if math.isnan(value):
+        raise InputError(f"{place}: {f'{cell!r} is no number' if cell else 'no value'}")
     return value
 
 
-def _time(cell: str) -> float:
-    """Dates as seconds; without a time zone they are all taken to be of the same."""
-    try:
-        return _number(cell)
-    except ValueError:
-        date = datetime.datetime.fromisoformat(cell)
-        return (date if date.tzinfo else date.replace(tzinfo=datetime.UTC)).timestamp()
+def _moment(cell: str, place: str, format: Format, first: str, shown: str) -> tuple[str, float]:
+    """(what kind of time it is, its value). first: the kind of the first row's, `shown` its cell; "" for none yet."""
+    kind, value = read_date(cell, format)
+    if not kind:
+        raise InputError(f"{place}: {f'{cell!r} is no number or date' if cell else 'no value'}")
+    if first and kind != first:
+        raise InputError(f"{place}: {cell!r} is {kind}, but {shown!r} in the first row {first}: make them alike")
+    return kind, value
+
+
+def _check_titles(place: Path, titles: Titles, ratings: Path, items: Collection[str]) -> None:
+    """Raises InputError where none of them belongs to an item."""
+    if titles.keys().isdisjoint(items):
+        one, other = next(iter(titles), ""), next(iter(items), "")
+        raise InputError(f"{place}: none of its items, as {one!r}, is one of those in {ratings}, as {other!r}")
+
+
+def _check_ratings(config: RatingDataConfig, training: np.ndarray) -> None:
+    """Raises InputError where they do not vary."""
+    if training.min() == training.max():
+        what = f"{config.path}: {config.rating}" if isinstance(config, CsvConfig) else f"{config.name}: the rating"
+        raise InputError(f"{what} is {training[0]:g} in every training row: there is nothing to learn")
 
 
 def _factorized(ids: np.ndarray) -> tuple[list[str], np.ndarray]:

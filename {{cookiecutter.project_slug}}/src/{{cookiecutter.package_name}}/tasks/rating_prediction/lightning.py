@@ -12,6 +12,8 @@ from ...config import Config
 from ...models.matrix_factorization.torch import MatrixFactorization
 from ...task import Loss
 
+SIZES = ("users", "items", "mean", "lowest", "highest")  # of the spec
+
 Batch = dict[str, torch.Tensor]
 
 
@@ -25,7 +27,7 @@ def create_metrics(spec: Mapping[str, Any]) -> MetricCollection:
 
 
 def create_model(config: Config, spec: Mapping[str, Any]) -> nn.Module:
-    return MatrixFactorization(config.model, **spec)
+    return MatrixFactorization(config.model, **{name: spec[name] for name in SIZES})
 
 
 def losses(config: Config) -> dict[str, Loss]:

@@ -13,6 +13,8 @@ from ...config import Config
 from ...models.matrix_factorization.nnx import MatrixFactorization
 from ...task import Loss
 
+SIZES = ("users", "items", "mean", "lowest", "highest")  # of the spec
+
 Batch = dict[str, jax.Array]
 
 
@@ -26,7 +28,7 @@ def create_metrics(spec: Mapping[str, Any]) -> type[metrics.Collection]:
 
 
 def create_model(config: Config, spec: Mapping[str, Any], *, rngs: nnx.Rngs, **dtypes) -> nnx.Module:
-    return MatrixFactorization(config.model, **spec, rngs=rngs, **dtypes)
+    return MatrixFactorization(config.model, **{name: spec[name] for name in SIZES}, rngs=rngs, **dtypes)
 
 
 def losses(config: Config) -> dict[str, Loss]:

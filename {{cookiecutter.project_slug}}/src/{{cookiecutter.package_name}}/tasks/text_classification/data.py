@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from ...config import Config, DataConfig, PositiveInt, Probability, closest, opt
 from ...data.bad import STRICT, Bad
 from ...data.files import Remote, locate, locate_unpacked, read_bytes
 from ...data.sources import Arrays, Dataset, Spec
-from ...data.tables import read_rows, read_table
+from ...data.tables import Format, OwnTableConfig, find_table, read_rows, read_table, to_format
 from ...errors import InputError
 from ...models.fasttext import FastTextConfig
 from .tokens import encode, learn_word_pieces, read_word_pieces
@@ -57,16 +57,12 @@ class Sst2Config(TextConfig):
 
 
 @dataclass(frozen=True)
-class CsvConfig(TextConfig):
-    """A table of your own in `<root>/<path>`, whose first row names the columns."""
+class CsvConfig(TextConfig, OwnTableConfig):
+    """A table of your own, whose first row names the columns."""
 
-    path: str = option("", "the file, in root, or an absolute path")
+    path: str = option("", "the file, in the working folder or in root")
     text: str = option("text", "the column of texts")
     label: str = option("label", "the column of labels")
-    delimiter: Literal[",", ";", "|", "tab"] = option(",", "what stands between cells")
-    quotes: bool = option(
-        True, 'whether "..." may hold a delimiter or a line break; false: quotes are part of the text'
-    )
     test_fraction: Probability = option(0.2, "share of the rows that is kept for the test")
     test_path: str = option("", "a file to test on, in place of test_fraction of the rows")
 
@@ -90,6 +86,8 @@ IMDB_ARCHIVE = Remote(
 SST2_ARCHIVE = Remote(
     "SST-2.zip", "https://dl.fbaipublicfiles.com/glue/data/SST-2.zip", "9f81648d4199384278b86e315dac217c"
 )
+NEWS = Format(own=False)  # of AG News
+TABS = Format("\t", quotes=False, own=False)  # of SST-2
 LANGUAGES = "cs da de en es fi fr hu it nl pl pt sv tr vi".split()  # those in Latin letters, so that it is not easy
 # What stands in the files, and what it means; where nothing is said, labels are as they stand in the training texts.
 LABELS = {
@@ -239,8 +237,11 @@ def _ag_news(config: AgNewsConfig) -> tuple[Arrays, Arrays]:
 
     def read(path: Path) -> Arrays:
         bad = Bad(config.skip_bad)
-        rows = read_rows(path, columns=3, bad=bad)
-        found = ((f"{title} {body}", label, f"{path}, row {i}, column 1") for i, (label, title, body) in rows)
+        rows = read_rows(path, NEWS, columns=3, bad=bad)
+        found = (
+            (f"{title} {body}", NEWS.code(label.strip()), f"{path}, row {i}, column 1")
+            for i, (label, title, body) in rows
+        )
         return _texts(found, LABELS[AgNewsConfig], bad)
 
     return read(paths[0]), read(paths[1])
@@ -282,31 +283,23 @@ def _sst2(config: Sst2Config) -> tuple[Arrays, Arrays]:
     root = Path(config.root)
     paths = locate_unpacked(root, SST2_ARCHIVE, names, download=config.download, verify=config.verify)
     known = LABELS[Sst2Config]
-    train, test = (
-        _columns(path, "sentence", "label", "\t", quotes=False, known=known, bad=Bad(config.skip_bad)) for path in paths
-    )
+    train, test = (_columns(path, "sentence", "label", TABS, known, Bad(config.skip_bad)) for path in paths)
     return train, test
 
 
 def _csv(config: CsvConfig) -> tuple[Arrays, Arrays]:
-    delimiter = "\t" if config.delimiter == "tab" else config.delimiter
+    format = to_format(config.format())
 
     def read(key: str) -> Arrays:
-        name = getattr(config, key)
-        path = Path(config.root) / name
-        if not path.is_file():
-            raise InputError(
-                f"data.{key} = {name!r}: there is no file {path}: name one in data.root, or an absolute path"
-            )
-        return _columns(path, config.text, config.label, delimiter, quotes=config.quotes, bad=Bad(config.skip_bad))
+        return _columns(find_table(config, key), config.text, config.label, format, bad=Bad(config.skip_bad))
 
     everything = read("path")
     return (everything, read("test_path")) if config.test_path else everything.split(config.test_fraction)
 
 
 def _columns(
-    path: Path, text: str, label: str, delimiter: str, *, quotes: bool, known: Mapping[str, str] | None = None, bad: Bad
+    path: Path, text: str, label: str, format: Format, known: Mapping[str, str] | None = None, bad: Bad = STRICT
 ) -> Arrays:
-    table = read_table(path, delimiter, quotes=quotes, bad=bad)
-    rows = zip(table.column(text), table.column(label), strict=True)
+    table = read_table(path, format, bad=bad)
+    rows = zip(table.column(text), table.codes(label), strict=True)
     return _texts(((text, found, table.where(i, label)) for i, (text, found) in enumerate(rows)), known, bad)
