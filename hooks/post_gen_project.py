@@ -12,6 +12,7 @@ import os
 import re
 import shlex
 import sys
+import tempfile
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -167,6 +168,32 @@ def next_steps(answers, project, windows):
     ]
 
 
+def way(project, shell):
+    """How to get to the project's folder from the shell's; None where a person is at the project already.
+
+    cruft's update and diff bake into a temporary folder, which is gone when this is read.
+    """
+    passing = [
+        folder
+        for folder in project.parents
+        if folder.parent == Path(tempfile.gettempdir()).resolve() and re.fullmatch(r"tmp[a-z0-9_]{8}", folder.name)
+    ]
+    if passing and passing[0] not in (shell.resolve(), *shell.resolve().parents):
+        return None if (shell / ".cruft.json").exists() else project.name
+    return min(str(project), os.path.relpath(project, shell), key=len)
+
+
+def tell(lines):
+    """Prints them. Where nobody reads, the project stays: a hook that fails has cookiecutter remove it."""
+    if sys.stdout is None:  # closed
+        return
+    sys.stdout.reconfigure(errors="backslashreplace")  # a folder above may have any name, a console any encoding
+    try:
+        print("\n".join(lines), flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def main():
     # The only safe way for a value to get in: quotes and backslashes arrive as JSON escapes.
     answers = json.loads(r"""{{ cookiecutter | tojson }}""")
@@ -174,13 +201,9 @@ def main():
     clean(project, answers)
 
     # The shell's own folder is not this one, so say how to get here from there.
-    shell = os.environ.get("PWD") or str(project.parent)
-    path = min(str(project), os.path.relpath(project, shell), key=len)
-    sys.stdout.reconfigure(errors="backslashreplace")  # a folder above may have any name, a console any encoding
-    print("\nNext:\n")
-    for line in next_steps(answers, path, windows=os.name == "nt"):
-        print(f"  {line}")
-    print()
+    path = way(project, Path(os.environ.get("PWD") or project.parent))
+    if path is not None:
+        tell(["\nNext:\n", *(f"  {line}" for line in next_steps(answers, path, windows=os.name == "nt")), ""])
     return 0
 
 

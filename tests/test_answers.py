@@ -1,6 +1,8 @@
 """Hostile and mistaken answers, and hooks on a poor machine."""
 
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -218,6 +220,19 @@ def test_the_hooks_run_on_a_poor_machine(tmp_path):
         assert "UnicodeEncodeError" not in output
         assert ("make install" if code == 0 else "is not a package name") in output
     assert (tmp_path / "日本" / "my-project" / "pyproject.toml").is_file()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell's closed outputs")
+@pytest.mark.parametrize("outputs", ["| true", ">&-"])
+def test_a_project_stays_where_nobody_reads_the_next_steps(tmp_path, outputs):
+    words = [sys.executable, "-m", "cookiecutter", "--no-input", "--default-config", "-o", str(tmp_path), str(TEMPLATE)]
+    for _ in range(1 if outputs == ">&-" else 2):  # the reader may be gone before or after
+        script = f"set -o pipefail; {shlex.join(words)} {outputs}"
+        environment = {**os.environ, "HOME": str(tmp_path)}
+        result = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert result.returncode == 0 and "Traceback" not in result.stderr, result.stderr
+        assert (tmp_path / "my-project" / "train.py").is_file()
+        shutil.rmtree(tmp_path / "my-project")
 
 
 def test_baking_over_a_project_keeps_what_a_person_added(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 from itertools import chain, combinations
+from pathlib import Path
 
 import pytest
 from baking import FRAMEWORKS, PROJECT, TABLES, TASKS, files_of, hook
@@ -247,6 +248,23 @@ def test_the_next_steps_are_at_most_four_lines(framework, accelerator, windows):
     assert len(lines) <= 4
     assert ("nnx" in "\n".join(lines)) == (framework == "both" and accelerator == "tpu")
     assert all(line.isascii() for line in lines)
+
+
+def test_the_way_to_a_project_is_from_where_the_shell_is(tmp_path):
+    assert post.way(tmp_path / "out" / "p", tmp_path) == str(Path("out", "p"))
+    assert post.way(tmp_path / "p", tmp_path / "deep" / "er") in (str(Path("..", "..", "p")), str(tmp_path / "p"))
+
+
+def test_the_way_to_a_project_that_is_moved_from_a_temporary_folder_does_not_name_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(post.tempfile, "gettempdir", lambda: str(tmp_path / "tmp"))
+    rendered, shell = tmp_path / "tmp" / "tmpab_12xyz" / "p", tmp_path / "home"
+    shell.mkdir()
+    assert post.way(rendered, shell) == "p"
+    (shell / ".cruft.json").touch()  # cruft's update: the shell is at the project
+    assert post.way(rendered, shell) is None
+    # A folder of a person's own, there or in one that their shell is in.
+    assert post.way(tmp_path / "tmp" / "mine" / "p", tmp_path / "tmp") == str(Path("mine", "p"))
+    assert post.way(rendered, rendered.parent) == "p"
 
 
 def test_the_questions_are_these():

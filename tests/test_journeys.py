@@ -34,6 +34,11 @@ def copy_of_the_template(folder):
         folder,
         ignore=shutil.ignore_patterns(".git", ".venv", "build", "runs", "__pycache__", ".pytest_cache", ".ruff_cache"),
     )
+    return as_repository(folder)
+
+
+def as_repository(folder):
+    """With all that is there committed."""
     git = ["git", "-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
     for arguments in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", "all"]):
         subprocess.run([*git, *arguments], cwd=folder, check=True)
@@ -98,13 +103,34 @@ def test_cruft_creates_a_project_that_is_up_to_date(tmp_path):
     environment = {"HOME": str(tmp_path)}
     answers = json.dumps({"project_name": "Crafted", "framework": "nnx"})
     result = command(
-        *("cruft", "create", template, "--no-input", "--extra-context", answers), cwd=tmp_path, **environment
+        *("cruft", "create", template, "--no-input", "--extra-context", answers),
+        cwd=tmp_path,
+        PWD=str(tmp_path),
+        **environment,
     )
     assert result.returncode == 0, result.stdout + result.stderr
+    steps = result.stdout
     plain = bake(tmp_path, project_name="Crafted", framework="nnx", tasks=TABLES["tasks"])
     assert files_of(tmp_path / "crafted") == sorted([*files_of(plain), ".cruft.json"])
+    assert "\n  cd crafted\n" in steps
     result = command("cruft", "check", cwd=tmp_path / "crafted", **environment)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("words", [["update", "-y"], ["diff"]])
+def test_cruft_names_no_folder_that_is_gone(tmp_path, words):
+    template, environment = copy_of_the_template(tmp_path / "template"), {"HOME": str(tmp_path)}
+    options = ("--no-input", "--extra-context", json.dumps({"project_name": "Crafted", "framework": "nnx"}))
+    assert command("cruft", "create", template, *options, cwd=tmp_path, **environment).returncode == 0
+    project = as_repository(tmp_path / "crafted")
+    with (template / PROJECT.name / "README.md").open("a", encoding="utf-8") as file:
+        file.write("a new line\n")
+    as_repository(template)
+    result = command("cruft", *words, cwd=project, PWD=str(project), **environment)
+    assert "Next:" not in result.stdout and "cd " not in result.stdout, result.stdout
+    assert ("a new line" in (project / "README.md").read_text(encoding="utf-8")) == (words[0] == "update"), (
+        result.stderr
+    )
 
 
 def test_the_commands_of_a_projects_makefile_run(tmp_path):
