@@ -93,6 +93,28 @@ def test_what_can_be_read_may_be_kept_in_another_folder(photos, project):
     assert sorted(path.name for path in photos.iterdir()) == ["train", "val"]
 
 
+def test_links_to_nothing_are_errors_or_counted_with_the_bad_ones(photos, capsys):
+    for name in ("train/dog/11.jpg", "val/cat/03.jpg"):
+        (photos / name).unlink()
+        (photos / name).symlink_to("../../gone.jpg")
+    with pytest.raises(InputError, match="train/dog/11.jpg is a link to nothing, ../../gone.jpg"):
+        load(photos)
+    for _ in range(2):  # what is kept of the first time knows of no links
+        found = load(photos, SKIP)
+        assert [len(split) for split in (found.train, found.val, found.test)] == [21, 6, 6]
+        err = capsys.readouterr().err
+        assert f"data.skip_bad leaves out 3 of 24: {photos / 'train/dog/11.jpg'} is a link to nothing" in err
+        assert f"data.skip_bad leaves out 2 of 8: {photos / 'val/cat/03.jpg'} is a link to nothing" in err
+        data_files._said.clear()
+
+
+def test_what_can_be_read_is_asked_again_where_images_are_rotated(photos):
+    """One may have the size that is asked for in one position alone."""
+    for rotation in ("false", "true"):
+        assert len(load(photos, SKIP, f"--data.exif_rotation={rotation}").train) == 22
+    assert len(list(photos.glob("converted-*"))) == 4
+
+
 def test_bad_images_alone_are_one_line(photos):
     for path in (photos / "val").rglob("*.jpg"):
         path.write_bytes(b"")

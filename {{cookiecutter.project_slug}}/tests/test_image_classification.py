@@ -14,6 +14,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from {{cookiecutter.package_name}} import task as tasks
+from {{cookiecutter.package_name}}.data import files as data_files
 from {{cookiecutter.package_name}}.data.files import Remote
 from {{cookiecutter.package_name}}.run import read_config, read_result
 from {{cookiecutter.package_name}}.tasks.image_classification import data
@@ -186,9 +187,53 @@ def test_prediction_of_an_image_depends_neither_on_those_beside_it_nor_on_its_mo
     assert coloured.split()[4:] == predicted[1].out.splitlines()[1].split()[1:]
 
 
-def test_an_image_of_another_size_is_one_line(complaint, folder, project):
-    line = complaint("predict", folder, draw(project, 1), draw(project, 2, size=(20, 30)))
-    assert "2L.png has 20 x 30 pixels, but the model takes 28 x 28" in line
+def test_an_image_of_another_size_is_its_middle_in_the_models_size(cli, folder, project, monkeypatch):
+    monkeypatch.setattr(data_files, "_said", set())
+    wide = draw(project, 1, size=(60, 40))
+    with Image.open(wide) as image:
+        image.resize((28, 28), Image.Resampling.BILINEAR, (10, 0, 50, 40), reducing_gap=2.0).save("middle.png")
+    outcome = cli("predict", folder, wide, "middle.png")
+    assert outcome.code == 0, outcome.err
+    one, other = (line.split()[1:] for line in outcome.out.splitlines()[1:])
+    assert one == other
+    assert f"{wide} has 60 x 40 pixels: its middle is made 28 x 28 as the model takes it\n" in outcome.err
+
+
+def test_the_images_of_a_folder_are_predicted_in_order_and_the_others_told(cli, folder, project, monkeypatch):
+    monkeypatch.setattr(data_files, "_said", set())
+    (project / "some" / "sevens").mkdir(parents=True)
+    paths = [draw(project / "some", 3), draw(project / "some" / "sevens", 7)]
+    Path("some/sevens/notes.txt").touch()
+    outcome = cli("predict", folder, "some")
+    assert outcome.code == 0 and outcome.err == "some/sevens: 1 of 2 entries is left out: 1 .txt\n", outcome.err
+    assert [line.split()[0] for line in outcome.out.splitlines()[1:]] == ["some/3L.png", "some/sevens/7L.png"]
+    assert [line.split()[1:] for line in cli("predict", folder, *paths).out.splitlines()] == [
+        line.split()[1:] for line in outcome.out.splitlines()
+    ]
+
+
+def test_bad_images_among_others_are_one_line_or_left_out_and_named(cli, complaint, folder, project, monkeypatch):
+    monkeypatch.setattr(data_files, "_said", set())
+    (project / "some").mkdir()
+    (project / "some" / "2.png").write_text("no image")
+    (project / "some" / "4.png").symlink_to("gone.png")
+    draw(project / "some", 3)
+    assert "4.png is a link to nothing" in complaint("predict", folder, "some")
+    (project / "some" / "4.png").unlink()
+    assert "2.png is no image" in complaint("predict", folder, "some")
+    (project / "some" / "4.png").symlink_to("gone.png")
+    outcome = cli("predict", folder, "some", "none.png", "--data.skip_bad", "true")
+    assert outcome.code == 0, outcome.err
+    assert [line.split()[0] for line in outcome.out.splitlines()[1:]] == ["some/3L.png"]
+    [line] = [line for line in outcome.err.splitlines() if line.startswith("data.skip_bad")]
+    assert line.startswith("data.skip_bad leaves out 3 of 4: ")
+    assert all(name in line for name in ("2.png", "4.png", "none.png"))
+
+
+def test_bad_images_alone_are_one_line(complaint, folder, project):
+    Path("a.png").write_text("no image")
+    line = complaint("predict", folder, "a.png", "--data.skip_bad", "true")
+    assert "a.png is no image" in line and "data.skip_bad leaves nothing" in line
 
 
 def test_a_file_that_is_no_image_is_one_line(complaint, folder):

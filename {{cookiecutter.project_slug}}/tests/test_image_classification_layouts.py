@@ -279,6 +279,71 @@ def test_a_folder_is_looked_for_below_root(photos):
     assert len(found.train) == 60
 
 
+def test_a_folder_is_looked_for_in_the_working_folder_first(photos, project):
+    shutil.copytree(photos, project / "here" / "images")
+    (project / "here" / "images" / "val" / "cat" / "00.jpg").unlink()
+    write_folder(project / "data" / "here" / "images")
+    for path in ("here/images", "./here/images/"):
+        assert len(load("folder", f"--data.path={path}", *SMALL).val) == 11
+    shutil.rmtree(project / "here" / "images" / "train")  # a folder that holds something else
+    assert len(load("folder", "--data.path=here/images", *SMALL).val) == 12
+
+
+def test_what_lies_beside_the_splits_and_their_classes_is_told(own, capsys):
+    (own / "tests").mkdir()
+    (own / "train" / "labels.csv").touch()
+    (own / "val" / "cat" / "scan.tif").touch()
+    load("folder", *SMALL)
+    assert capsys.readouterr().err.splitlines() == [
+        "data/images: 1 of 4 entries is left out: 1 folder",
+        "data/images/train: 1 of 4 entries is left out: 1 .csv",
+        "data/images/val/cat: 1 of 5 entries is left out: 1 .tif",
+    ]
+
+
+def turned(folder):
+    """Every image with a rotation in its EXIF data; and the same images rotated, in another folder."""
+    exif, upright = Image.Exif(), folder.with_name("upright")
+    exif[0x0112] = 6
+    shutil.copytree(folder, upright)
+    for path in folder.rglob("*.*"):
+        image = Image.fromarray(np.random.default_rng(len(str(path))).integers(0, 256, (30, 44, 3)).astype(np.uint8))
+        place = path.with_suffix(".png")
+        image.save(place, exif=exif)
+        (upright / path.relative_to(folder)).unlink()
+        image.transpose(Image.Transpose.ROTATE_270).save(upright / place.relative_to(folder))
+        if place != path:
+            path.unlink()
+    return upright
+
+
+@pytest.mark.parametrize("crop", [0.0, 0.25])
+def test_rotations_in_exif_data_are_applied_where_that_is_asked_for(own, capsys, crop):
+    upright, options = turned(own), [*SMALL, f"--data.crop={crop}"]
+    found, expected = (
+        load("folder", *options, "--data.exif_rotation=true"),
+        load("folder", *options, f"--data.path={upright}"),
+    )
+    for name in ("val", "test"):
+        assert np.array_equal(everything(getattr(found, name))["image"], everything(getattr(expected, name))["image"])
+    assert np.array_equal(training_batch(found, 30)["image"], training_batch(expected, 30)["image"])
+    assert found.spec == expected.spec | {"exif_rotation": True}
+    [path] = sorted((own / "val" / "owl").iterdir())[:1]
+    assert np.array_equal(
+        everything(TASK.inputs([path], found.spec).source)["image"][0], everything(found.val)["image"][8]
+    )
+    assert "rotated" not in capsys.readouterr().err
+
+
+def test_rotations_in_exif_data_that_are_not_applied_are_said_once(own, capsys):
+    turned(own)
+    found = load("folder", *SMALL)
+    training_batch(found, 30)
+    everything(found.val)
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "--data.exif_rotation true" in said and said.startswith("data/images/train/cat/")
+
+
 def test_images_of_a_folder_have_the_size_that_the_model_takes(photos):
     val = everything(load("folder", f"--data.path={photos}", *SMALL).val)
     assert (val["image"].shape, val["image"].dtype) == ((12, 12, 12, 3), np.uint8)
@@ -445,6 +510,13 @@ def test_an_array_of_something_else_is_refused(given, part):
         TASK.inputs(given, SPEC)
 
 
+def test_an_image_of_another_size_tells_how_to_train_for_it(photos):
+    path = photos / "val" / "cat" / "00.jpg"
+    source, _ = TASK.inputs(path, {**SPEC, "resize": 0})
+    with pytest.raises(InputError, match="24 x 18 pixels, but the model takes 12 x 12: .* --data.resize 12"):
+        source[np.arange(1)]
+
+
 def test_files_are_seen_as_in_evaluation(photos):
     found = load("folder", f"--data.path={photos}", *SMALL)
     paths = sorted((photos / "val" / "cat").iterdir())
@@ -503,10 +575,9 @@ def test_every_preset_evaluates(trained, cli):
 def test_every_preset_predicts(trained, cli, tmp_path):
     preset, _, folder = trained
     spec = read_spec(folder)
-    size = (30, 20) if "resize" in spec else (spec["shape"][1], spec["shape"][0])
-    photo(tmp_path / "a.png", 1, size)
-    photo(tmp_path / "b.jpg", 2, size)
-    outcome = cli("predict", folder, tmp_path / "a.png", tmp_path / "b.jpg")
+    photo(tmp_path / "a.png", 1, (30, 20))
+    photo(tmp_path / "b.jpg", 2, (40, 50))
+    outcome = cli("predict", folder, tmp_path)
     assert outcome.code == 0 and all(name in outcome.out for name in ("a.png", "b.jpg")), outcome
     assert any(name in outcome.out for name in spec["classes"])
 

@@ -1,13 +1,16 @@
 """Images: how they are varied, read, cut to a size and found in folders."""
 
 import contextlib
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from {{cookiecutter.package_name}}.data import files as data_files
-from {{cookiecutter.package_name}}.data import images
+from {{cookiecutter.package_name}}.data import folders, images
+from {{cookiecutter.package_name}}.data.bad import Bad
 from {{cookiecutter.package_name}}.data.images import (
     Decoded,
     Files,
@@ -18,7 +21,9 @@ from {{cookiecutter.package_name}}.data.images import (
     draw_mix,
     draw_views,
     exact,
+    fitted,
     list_folder,
+    list_images,
     random_resized_crop,
 )
 from {{cookiecutter.package_name}}.errors import InputError
@@ -327,11 +332,135 @@ def test_grey_from_colours_is_what_was_asked_for(tmp_path, quiet, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_an_image_is_seen_as_it_is_stored(tmp_path):
+def test_grey_without_transparency_is_said_once(tmp_path, quiet, capsys):
+    for name in "ab":
+        decode(save(tmp_path / f"{name}.png", scene(8, 8), "RGBA"), channels=1)
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "a.png is colour with transparency" in said and "grey without it" in said
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp", "png"])
+def test_that_a_file_has_more_than_one_picture_is_said_once(tmp_path, quiet, capsys, suffix):
+    first, *more = (Image.fromarray(np.full((8, 8, 3), value, np.uint8)) for value in (250, 0, 99))
+    path = str(tmp_path / f"a.{suffix}")
+    first.save(path, save_all=True, append_images=more)
+    first.save(tmp_path / f"b.{suffix}")
+    decode(str(tmp_path / f"b.{suffix}"), channels=1)
+    assert capsys.readouterr().err == ""
+    assert (np.asarray(decode(path, channels=1)) >= 248).all()
+    assert "a." + suffix + " has more than one picture" in capsys.readouterr().err
+
+
+# Of another size than the model's.
+
+
+@pytest.mark.parametrize(
+    ("size", "shape"), [((64, 48), (8, 8)), ((48, 64), (8, 8)), ((5, 9), (8, 8)), ((64, 48), (8, 20))]
+)
+def test_a_picture_of_another_size_is_its_middle_as_pillow_resizes_it(tmp_path, quiet, size, shape):
+    rng, (height, width) = np.random.default_rng(0), shape
+    path = save(tmp_path / "a.png", rng.integers(0, 256, (size[1], size[0], 3)).astype(np.uint8))
+    scale = min(size[0] / width, size[1] / height)
+    left, top = (size[0] - width * scale) / 2, (size[1] - height * scale) / 2
+    box = (left, top, size[0] - left, size[1] - top)
+    with Image.open(path) as image:
+        expected = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR, box, reducing_gap=2.0))
+    assert np.array_equal(fitted(path, [height, width, 3]), expected)
+    if height == width:
+        assert np.array_equal(centre_crop(path, height, height, channels=3), expected)
+
+
+def test_a_picture_that_fits_is_taken_exactly_and_without_a_word(tmp_path, quiet, capsys):
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 9, 3)).astype(np.uint8)
+    assert np.array_equal(fitted(save(tmp_path / "a.png", pixels), [6, 9, 3]), pixels)
+    assert capsys.readouterr().err == ""
+
+
+def test_that_a_picture_is_resized_is_said_once(tmp_path, quiet, capsys):
+    paths = [save(tmp_path / f"{name}.png", scene(480, 640)) for name in "ab"]
+    assert {fitted(path, [8, 8, 1]).shape for path in paths} == {(8, 8, 1)}
+    line = f"{paths[0]} has 640 x 480 pixels: its middle is made 8 x 8 as the model takes it\n"
+    assert capsys.readouterr().err == line
+
+
+# Rotations in EXIF data.
+
+ORIENTATIONS = range(1, 9)
+
+
+def oriented(path, orientation, pixels, **options):
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by a quarter
-    path = save(tmp_path / "a.jpg", scene(8, 16), exif=exif)
+    exif[0x0112] = orientation
+    return save(path, pixels, exif=exif, **options)
+
+
+def upright(path):
+    """As Pillow turns it, without EXIF data: in a file of its own."""
+    with Image.open(path) as image:
+        turned = ImageOps.exif_transpose(image)
+    return save(f"{path}.upright.png", np.asarray(turned))
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_an_image_is_rotated_as_its_exif_data_say(tmp_path, orientation):
+    path = oriented(tmp_path / "a.png", orientation, scene(30, 50))
+    found = np.asarray(decode(path, channels=3, exif_rotation=True))
+    with Image.open(path) as image:
+        assert np.array_equal(found, np.asarray(ImageOps.exif_transpose(image)))
+
+
+CROP = np.array([0.4, 0.8, 0.2, 0.9], np.float32)
+LOOKS = {
+    "middle": lambda path, **options: centre_crop(path, 20, 25, channels=3, **options),
+    "random": lambda path, **options: random_resized_crop(path, CROP, 20, channels=3, **options),
+    "fitted": lambda path, exif_rotation=True: fitted(path, [20, 24, 3]),
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_a_crop_is_that_of_the_rotated_image(tmp_path, look, orientation):
+    path = oriented(tmp_path / "a.png", orientation, scene(40, 90))
+    assert np.array_equal(LOOKS[look](path, exif_rotation=True), LOOKS[look](upright(path)))
+
+
+@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_a_large_jpeg_that_is_reduced_while_it_is_decoded_is_rotated_too(tmp_path, look, orientation):
+    path = oriented(tmp_path / "a.jpg", orientation, scene(400, 900), quality=98, subsampling=0)
+    assert abs(LOOKS[look](path, exif_rotation=True).astype(int) - LOOKS[look](upright(path))).max() <= 4
+
+
+def test_an_image_that_has_the_size_when_it_is_rotated_is_taken(tmp_path):
+    path = oriented(tmp_path / "a.png", 6, scene(8, 16))
+    assert np.array_equal(exact(path, [16, 8, 3], exif_rotation=True), np.rot90(scene(8, 16), -1))
+    with pytest.raises(InputError, match="has 16 x 8 pixels"):
+        exact(path, [16, 8, 3])
+
+
+def test_a_rotation_that_is_not_applied_is_said_once(tmp_path, quiet, capsys):
+    paths = [oriented(tmp_path / f"{i}.jpg", orientation, scene(8, 16)) for i, orientation in enumerate((1, 6, 3))]
+    assert {decode(path, channels=3).size for path in paths} == {(16, 8)}
+    line = f"{paths[1]} is to be shown rotated, by its EXIF data: training with --data.exif_rotation true does so\n"
+    assert capsys.readouterr().err == line
+
+
+def test_exif_data_that_cannot_be_read_are_said_where_they_are_asked_for(tmp_path, quiet, capsys):
+    path = save(tmp_path / "a.png", scene(8, 16), exif=b"Exif\0\0no header")
     assert decode(path, channels=3).size == (16, 8)
+    assert capsys.readouterr().err == ""
+    assert decode(path, channels=3, exif_rotation=True).size == (16, 8)
+    assert capsys.readouterr().err == f"{path}: its EXIF data cannot be read: it is taken as it is stored\n"
+
+
+@pytest.mark.parametrize("exif_rotation", [False, True])
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+def test_a_rotated_image_that_is_cut_short_is_refused(tmp_path, name, exif_rotation):
+    noise = np.random.default_rng(0).integers(0, 256, (50, 50, 3)).astype(np.uint8)
+    path = oriented(tmp_path / name, 6, noise)
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-500])
+    with pytest.raises(InputError, match="truncated"):
+        decode(path, channels=3, exif_rotation=exif_rotation)
 
 
 def refused(path):
@@ -445,6 +574,76 @@ def test_the_images_of_a_folder_are_listed_in_order(folder):
     assert batch["file"].tolist() == [str(folder / name) for name in ("cat/c.JPG", "dog/a.jpeg", "dog/b.PNG")]
 
 
+@pytest.mark.parametrize("name", ["a.webp", "a.BMP", "a.gif", "a.Png", "a.JPEG"])
+def test_every_kind_of_file_that_can_be_decoded_is_listed(folder, name):
+    save(folder / "cat" / name, scene(8, 8))
+    found, _ = list_folder(folder)
+    assert str(folder / "cat" / name) in found.files
+    assert decode(str(folder / "cat" / name), channels=3).size == (8, 8)
+
+
+def test_what_is_left_out_is_told_in_one_line_for_each_folder(folder, quiet, capsys):
+    for name in ("cat/a.tif", "cat/b.TIF", "cat/README", "labels.csv", "loose.jpg", "cat/converted-0123456789abcdef/x"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    (folder / "cat" / "2021").mkdir()
+    for _ in range(2):
+        list_folder(folder)
+    assert capsys.readouterr().err.splitlines() == [
+        f"{folder}: 2 of 4 entries are left out: 1 .csv, 1 .jpg",
+        f"{folder / 'cat'}: 5 of 6 entries are left out: 2 .tif, 1 without a suffix, 1 .txt, 1 folder",
+    ]
+
+
+def test_what_is_hidden_needs_no_word(tmp_path, quiet, capsys):
+    for name in ("cat/a.png", "cat/.DS_Store", "cat/._a.png", ".DS_Store"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert len(list_folder(tmp_path)[0]) == 1 and capsys.readouterr().err == ""
+
+
+def test_of_many_folders_with_something_left_out_the_first_are_told_and_the_others_counted(tmp_path, quiet, capsys):
+    for i in range(25):
+        (tmp_path / f"{i:02}").mkdir()
+        for name in ("a.png", "boxes.txt"):
+            (tmp_path / f"{i:02}" / name).touch()
+    list_folder(tmp_path)
+    *_, last = lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == folders.SHOWN == 10
+    assert last == f"{tmp_path / '09'}: 1 of 2 entries is left out: 1 .txt; and so of 15 more folders"
+
+
+LINKS = {"an image": "cat/x.png", "another file": "cat/x.dat", "a class": "owl"}
+
+
+@pytest.mark.parametrize("case", LINKS)
+@pytest.mark.parametrize("target", ["gone/x.png", "x.png"])  # the second one, in its own place, to itself
+def test_a_link_to_nothing_is_an_error_or_counted(folder, case, target):
+    link = folder / LINKS[case]
+    link.symlink_to(link if target == "x.png" else target)
+    assert f"{link} is a link to nothing" in not_listed(folder)
+    bad = Bad(skip=True)
+    assert len(list_folder(folder, bad=bad)[0]) == 3
+    assert bad.count == 1 and str(link) in bad.first[0]
+
+
+def test_the_images_of_a_folder_come_before_those_in_its_folders(folder, quiet, capsys):
+    (folder / "b.png").touch()
+    (folder / "dog" / "inner").mkdir()
+    found = list_images(str(folder))
+    assert found == [str(folder / name) for name in ("b.png", "cat/c.JPG", "dog/a.jpeg", "dog/b.PNG")]
+    assert capsys.readouterr().err.splitlines() == [
+        f"{folder / 'cat'}: 1 of 2 entries is left out: 1 .txt",
+        f"{folder / 'dog'}: 1 of 3 entries is left out: 1 folder",
+    ]
+
+
+def test_a_folder_without_images_to_predict_is_named(tmp_path):
+    (tmp_path / "a.tif").touch()
+    with pytest.raises(InputError, match="has no images"):
+        list_images(str(tmp_path))
+
+
 def test_labels_count_in_the_classes_that_are_given(folder):
     found, classes = list_folder(folder, ["ant", "cat", "dog"])
     assert classes == ["ant", "cat", "dog"] and found[np.arange(3)]["label"].tolist() == [1, 2, 2]
@@ -483,3 +682,57 @@ def test_images_beside_the_classes_are_no_classes(tmp_path):
 
 def test_a_folder_that_is_missing_is_named(tmp_path):
     assert f"{tmp_path / 'none'}: No such file" in not_listed(tmp_path / "none")
+
+
+# Digests.
+
+
+def write_images(folder):
+    for name in ("cat/a.png", "cat/b.png", "dog/a.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(name.encode() * 3)
+    return folder
+
+
+def digest(folder):
+    files, _ = list_folder(folder)
+    assert Decoded(files, np.zeros).digest() == files.digest()
+    return files.digest()
+
+
+def test_the_same_files_elsewhere_and_later_have_the_same_digest(tmp_path, monkeypatch):
+    one, two = (write_images(tmp_path / name) for name in ("one", "deep/er"))
+    os.utime(one / "cat" / "a.png", (1, 1))
+    assert digest(one) == digest(two)
+    monkeypatch.chdir(tmp_path)
+    assert digest(Path("one")) == digest(two)
+
+
+CHANGES = {
+    "another file": lambda folder: (folder / "cat" / "c.png").touch(),
+    "a file less": lambda folder: (folder / "cat" / "b.png").unlink(),
+    "another name": lambda folder: (folder / "cat" / "b.png").rename(folder / "cat" / "c.png"),
+    "another class": lambda folder: (folder / "cat" / "b.png").rename(folder / "dog" / "b.png"),
+    "another size": lambda folder: (folder / "cat" / "b.png").write_bytes(b"other"),
+}
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_other_files_have_another_digest(tmp_path, case):
+    before = digest(write_images(tmp_path))
+    CHANGES[case](tmp_path)
+    assert digest(tmp_path) != before
+
+
+def test_files_in_another_order_or_with_other_labels_have_another_digest(tmp_path):
+    found, _ = list_folder(write_images(tmp_path))
+    order = np.array([1, 0, 2])
+    assert Files(found.files[order], label=found.arrays["label"][order]).digest() != found.digest()
+    assert Files(found.files, label=found.arrays["label"][::-1]).digest() != found.digest()
+
+
+def test_a_file_that_is_gone_is_named_by_its_digest(tmp_path):
+    found, _ = list_folder(write_images(tmp_path))
+    (tmp_path / "cat" / "a.png").unlink()
+    with pytest.raises(InputError, match="a.png: No such file"):
+        found.digest()
