@@ -340,7 +340,7 @@ def spoil(old, new):
         (lambda content: b"", [], "texts.csv is empty"),
         (lambda content: content.splitlines()[0], [], "no rows below"),
         (spoil(b"message", b"text"), [], "no column 'message'"),
-        (bytes, ["--data.path=other.csv"], "data.path = 'other.csv': there is no file"),
+        (bytes, ["--data.path=other.csv"], "data.path = 'other.csv': there is neither other.csv nor data/other.csv"),
         (bytes, ["--data.path="], "data.path = ''"),
         (bytes, ["--data.test_fraction=0"], "data.test_fraction = 0"),
         (lambda content: content.replace(b",yes", b",no"), [], "the label 'no': there is nothing to tell apart"),

@@ -7,24 +7,29 @@ from ...classification import charts, describe, logits
 from ...config import Config
 from ...data.bad import STRICT, Bad
 from ...data.sources import Arrays, Batch, Spec
+from ...data.tables import to_cell
 from ...errors import InputError
 from ...models.bert import VARIANTS, BertConfig, check_length
 from ...models.fasttext import FastTextConfig
 from ...task import Field, Inputs, Overfit, Signature, Task
 from .data import AgNewsConfig, CsvConfig, ImdbConfig, NamesConfig, Sst2Config, load, read_beginning
+from .files import texts_of
 from .tokens import encode, has_word_pieces
 
 
-def inputs(given: Iterable[str] | str, spec: Spec, bad: Bad = STRICT) -> Inputs:
-    """`tokens`: int32 [n, spec["length"]], of texts. Raises InputError for anything else."""
-    texts = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
-    if not texts or not all(isinstance(text, str) for text in texts):
-        kinds = ", ".join(sorted({type(text).__name__ for text in texts})) or "nothing"
-        raise InputError(f"inputs: one text or several are wanted, not {kinds}")
-    if any("\ud800" <= c <= "\udfff" for text in texts for c in text):  # what a shell makes of other bytes
-        raise InputError("inputs: a text is no UTF-8")
-    names = [" ".join(text.split()) for text in texts]  # a line each
-    return Inputs(Arrays(tokens=encode(texts, spec, spec["length"])), names)
+def inputs(given: Iterable[str | Path] | str | Path, spec: Spec, bad: Bad = STRICT) -> Inputs:
+    """`tokens`: int32 [n, spec["length"]], of texts, and of those in files: see `texts_of`.
+
+    A string is a file where there is one of this name, else a text; None and nan, as a table's gaps, are empty texts.
+    `bad` takes what cannot be read. Raises InputError for anything else.
+    """
+    alone = isinstance(given, str | Path) or not isinstance(given, Iterable)
+    found = [one if isinstance(one, str | Path) or to_cell(one) else "" for one in ([given] if alone else given)]
+    if not found or not all(isinstance(one, str | Path) for one in found):
+        kinds = ", ".join(sorted({type(one).__name__ for one in found})) or "nothing"
+        raise InputError(f"inputs: one text or several are wanted, or files of them, not {kinds}")
+    texts = texts_of(found, spec, bad)
+    return Inputs(Arrays(tokens=encode([text for text, _ in texts], spec, spec["length"])), [name for _, name in texts])
 
 
 def signature(spec: Spec) -> Signature:
@@ -38,6 +43,8 @@ def signature(spec: Spec) -> Signature:
 def check(config: Config) -> None:
     """What the model reads with."""
     model, data = config.model, config.data
+    if isinstance(data, CsvConfig) and data.text == data.label:
+        raise InputError(f"data.text and data.label are both {data.text!r}: these are two columns")
     if isinstance(model, FastTextConfig):
         if data.tokenizer:
             raise InputError(

@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from ...config import Config, DataConfig, PositiveInt, Probability, closest, option
 from ...data.bad import STRICT, Bad
-from ...data.files import Remote, locate, locate_unpacked, read_bytes
+from ...data.files import Remote, locate, locate_unpacked
 from ...data.sources import Arrays, Dataset, Spec
 from ...data.tables import Format, OwnTableConfig, find_table, read_rows, read_table, to_format
 from ...errors import InputError
 from ...models.fasttext import FastTextConfig
+from .files import list_texts, read_review, say_empty
 from .tokens import encode, learn_word_pieces, read_word_pieces
 
 SHOWN = 120  # bytes of a text that a batch carries for people to read
@@ -86,8 +88,6 @@ IMDB_ARCHIVE = Remote(
 SST2_ARCHIVE = Remote(
     "SST-2.zip", "https://dl.fbaipublicfiles.com/glue/data/SST-2.zip", "9f81648d4199384278b86e315dac217c"
 )
-NEWS = Format(own=False)  # of AG News
-TABS = Format("\t", quotes=False, own=False)  # of SST-2
 LANGUAGES = "cs da de en es fi fr hu it nl pl pt sv tr vi".split()  # those in Latin letters, so that it is not easy
 # What stands in the files, and what it means; where nothing is said, labels are as they stand in the training texts.
 LABELS = {
@@ -95,13 +95,21 @@ LABELS = {
     ImdbConfig: {"neg": "negative", "pos": "positive"},
     Sst2Config: {"0": "negative", "1": "positive"},
 }
+# How files of the same kind are written, and the column of the texts: "" where rows are as those of AG News, and None
+# where a text is a file.
+FILES: dict[type, tuple[OwnTableConfig, str | None]] = {
+    NamesConfig: (OwnTableConfig(), "text"),
+    AgNewsConfig: (OwnTableConfig(), ""),
+    ImdbConfig: (OwnTableConfig(), None),
+    Sst2Config: (OwnTableConfig(delimiter="tab", quotes=False), "sentence"),
+}
 
 
 def load(config: Config, spec: Spec | None = None) -> Dataset:
     """`tokens`: int32 [n, length], `label`: int32 [n], `text`: uint8 [n, 120], the beginning in UTF-8, to be shown.
 
     What splits texts into tokens is learnt from the training texts, and the length is that of the longest of them, or
-    `data.length`.
+    `data.length`. The spec: `classes`, `length`, what `_fit` gives, and `format` and `column`, see `FILES`.
     """
     everything, test = _read(config.data)
     train, val = everything.split(config.data.val_fraction)
@@ -118,7 +126,9 @@ def load(config: Config, spec: Spec | None = None) -> Dataset:
         tokens = encode(texts, fitted, config.data.length)
         length = int(np.flatnonzero(tokens.any(0)).max(initial=0)) + 1
         tokens = tokens[:, :length].copy()
-        spec = {"classes": _classes(config.data, train), "length": length, **fitted}
+        form, column = FILES.get(type(config.data)) or (config.data, config.data.text)
+        form = {"format": form.format(), "column": column}
+        spec = {"classes": _classes(config.data, train), "length": length, **form, **fitted}
     else:
         tokens = encode(texts, spec, spec["length"])
     classes = spec["classes"]
@@ -196,9 +206,11 @@ def _read(config: TextConfig) -> tuple[Arrays, Arrays]:
     return readers[type(config)](config)
 
 
-def _texts(found: Iterable[tuple[str, str, str]], known: Mapping[str, str] | None = None, bad: Bad = STRICT) -> Arrays:
-    """Of (text, label, place). known: the class of each label; without it, labels are classes. bad: takes what has no
-    such label."""
+def _texts(
+    found: Iterable[tuple[str, str, str]], where: str, known: Mapping[str, str] | None = None, bad: Bad = STRICT
+) -> Arrays:
+    """Of (text, label, place), in a file or folder `where`. known: the class of each label; without it, labels are
+    classes. bad: takes what has no such label. How many are empty is told."""
 
     def class_of(label: str, place: str) -> str:
         if not label:
@@ -215,6 +227,7 @@ def _texts(found: Iterable[tuple[str, str, str]], known: Mapping[str, str] | Non
             bad.add(error)
     bad.say(len(rows))
     texts, classes, places = (np.array(column, object) for column in zip(*rows, strict=True))
+    say_empty(texts, where)
     return Arrays(text=texts, label=classes, place=places)
 
 
@@ -228,21 +241,22 @@ def _names(config: NamesConfig) -> tuple[Arrays, Arrays]:
             for name in table.values():
                 found.setdefault(name.casefold(), {})[locale.english_name] = name
     owned = sorted((*owners.items(), "") for owners in found.values() if len(owners) == 1)
-    return _texts((name, language, place) for (language, name), place in owned).split(0.2)
+    return _texts(((name, language, place) for (language, name), place in owned), "names").split(0.2)
 
 
 def _ag_news(config: AgNewsConfig) -> tuple[Arrays, Arrays]:
     """Rows of class, title and description, without names of columns."""
     paths = locate(Path(config.root) / "ag_news", AG_NEWS_FILES, download=config.download, verify=config.verify)
+    format = to_format(FILES[AgNewsConfig][0].format(), own=False)
 
     def read(path: Path) -> Arrays:
         bad = Bad(config.skip_bad)
-        rows = read_rows(path, NEWS, columns=3, bad=bad)
+        rows = read_rows(path, format, columns=3, bad=bad)
         found = (
-            (f"{title} {body}", NEWS.code(label.strip()), f"{path}, row {i}, column 1")
+            (f"{title} {body}", format.code(label.strip()), f"{path}, row {i}, column 1")
             for i, (label, title, body) in rows
         )
-        return _texts(found, LABELS[AgNewsConfig], bad)
+        return _texts(found, str(path), LABELS[AgNewsConfig], bad)
 
     return read(paths[0]), read(paths[1])
 
@@ -257,22 +271,20 @@ def _imdb(config: ImdbConfig) -> tuple[Arrays, Arrays]:
         locate_unpacked(root, IMDB_ARCHIVE, members, download=config.download, verify=config.verify)
 
     def read(folders: list[Path]) -> Arrays:
-        paths = [path for folder in folders for path in sorted(folder.glob("*.txt"))]
+        bad = Bad(config.skip_bad)
+        paths = list_texts(folders, bad)
         if not paths:
             raise InputError(f"{folders[0]} and {folders[1]} have no .txt files")
-        bad = Bad(config.skip_bad)
         found = ((text, path.parent.name, str(path)) for path, text in _read_texts(paths, bad))
-        return _texts(found, LABELS[ImdbConfig], bad)
+        return _texts(found, str(folders[0].parent), LABELS[ImdbConfig], bad)
 
     return read(folders[:2]), read(folders[2:])
 
 
 def _read_texts(paths: Iterable[Path], bad: Bad) -> Iterator[tuple[Path, str]]:
-    for path in paths:
+    for path in tqdm(list(paths), "reading texts", delay=2, leave=False, disable=None):
         try:
-            yield path, read_bytes(path).decode().replace("<br />", " ")
-        except UnicodeDecodeError as error:
-            bad.add(InputError(f"{path}: byte 0x{error.object[error.start]:02x} is no UTF-8 text"))
+            yield path, read_review(path)
         except InputError as error:
             bad.add(error)
 
@@ -283,7 +295,9 @@ def _sst2(config: Sst2Config) -> tuple[Arrays, Arrays]:
     root = Path(config.root)
     paths = locate_unpacked(root, SST2_ARCHIVE, names, download=config.download, verify=config.verify)
     known = LABELS[Sst2Config]
-    train, test = (_columns(path, "sentence", "label", TABS, known, Bad(config.skip_bad)) for path in paths)
+    form, column = FILES[Sst2Config]
+    format = to_format(form.format(), own=False)
+    train, test = (_columns(path, column, "label", format, known, Bad(config.skip_bad)) for path in paths)
     return train, test
 
 
@@ -302,4 +316,5 @@ def _columns(
 ) -> Arrays:
     table = read_table(path, format, bad=bad)
     rows = zip(table.column(text), table.codes(label), strict=True)
-    return _texts(((text, found, table.where(i, label)) for i, (text, found) in enumerate(rows)), known, bad)
+    found = ((text, code, table.where(i, label)) for i, (text, code) in enumerate(rows))
+    return _texts(found, str(path), known, bad)

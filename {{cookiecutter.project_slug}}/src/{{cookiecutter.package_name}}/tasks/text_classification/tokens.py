@@ -4,11 +4,12 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from ...errors import InputError
 
@@ -21,7 +22,7 @@ def encode(texts: Sequence[str], spec: Mapping[str, Any], length: int) -> np.nda
     """int32 [texts, length]: of each text the first tokens, then 0. spec: what `ngram_spec` or a tokenizer's are."""
     rows = _ngrams(texts, **spec["ngrams"]) if "ngrams" in spec else _word_pieces(texts, spec["tokenizer.json"], length)
     found = np.zeros((len(texts), length), np.int32)
-    for i, row in enumerate(rows):
+    for i, row in enumerate(_shown(rows, len(texts), "tokens")):
         found[i, : len(row)] = row[:length]
     return found
 
@@ -63,10 +64,11 @@ def learn_word_pieces(texts: Sequence[str], size: int, lower: bool) -> tuple[str
     library = _tokenizers()
     tokenizer = _bert({UNKNOWN: 0}, lower)
     special = [PAD, UNKNOWN, BEGIN, END]
-    within = {c for text in texts for c in re.findall(r"(?<=\S)\S", tokenizer.normalizer.normalize_str(text))}
+    shown = _shown(texts, len(texts), "characters")
+    within = {c for text in shown for c in re.findall(r"(?<=\S)\S", tokenizer.normalizer.normalize_str(text))}
     given = [*special, *(f"##{c}" for c in sorted(within))]
     trainer = library.trainers.WordPieceTrainer(vocab_size=size, special_tokens=given, show_progress=False)
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.train_from_iterator(_shown(texts, len(texts), "word pieces"), trainer)
     return _finished(_bert(tokenizer.get_vocab(), lower))
 
 
@@ -97,6 +99,11 @@ def read_word_pieces(folder: Path, lower: bool) -> tuple[str, int]:
         raise InputError(f"{path} is no UTF-8 text") from error
     except Exception as error:  # of no class of its own
         raise InputError(f"{path} is no BERT's tokenizer: {error}") from error
+
+
+def _shown(what: Iterable[Any], count: int, name: str) -> Iterable[Any]:
+    """With a bar on a terminal, where it takes long."""
+    return tqdm(what, name, count, delay=2, leave=False, disable=None)
 
 
 def _bert(vocabulary: Mapping[str, int], lower: bool):
