@@ -21,7 +21,6 @@ def load(project, monkeypatch):
     """`load(text, *options)` is what is read of a file with this text."""
 
     def read(text, *options):
-        monkeypatch.setattr(data_files, "_said", set())
         monkeypatch.setattr(cells, "BLOCK", 100)
         (project / "a.csv").write_text(text, newline="")
         words = ["--data.root=.", "--data.path=a.csv", "--data.integers=age", "--data.categories=site", *options]

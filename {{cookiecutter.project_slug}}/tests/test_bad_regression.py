@@ -42,5 +42,5 @@ def test_bad_rows_are_left_out_as_if_they_had_never_been_there(load, capsys):
 
 
 def test_a_column_of_names_is_still_told(load):
-    with pytest.raises(InputError, match="list columns of names or codes in --data.categorical"):
+    with pytest.raises(InputError, match="add --data.categorical c "):
         load(ROWS, "--data.skip_bad=true")

@@ -9,7 +9,9 @@ from conftest import load_data, small, steps
 
 from {{cookiecutter.package_name}} import task as tasks
 from {{cookiecutter.package_name}} import trainers
+from {{cookiecutter.package_name}}.data.bad import Bad
 from {{cookiecutter.package_name}}.data.batches import TrainBatches
+from {{cookiecutter.package_name}}.data.tables import PLAIN, Format
 from {{cookiecutter.package_name}}.errors import InputError
 from {{cookiecutter.package_name}}.run import read_config, read_record, read_result, read_spec
 from {{cookiecutter.package_name}}.tasks.click_prediction import cells, data, metrics
@@ -34,10 +36,10 @@ def refused(*options):
 # Cells.
 
 
-def texts(path, delimiter=",", **options):
+def texts(path, **options):
     """(line, cells) of each row, as they are read in blocks."""
     found = []
-    for block in read_cells(path, delimiter, **options):
+    for block in read_cells(path, PLAIN, **options):
         columns = range(block.starts.shape[1])
         found += [(int(block.lines[i]), [block.cell(i, j) for j in columns]) for i in range(len(block))]
     return found
@@ -78,13 +80,13 @@ def test_quoted_cells_may_hold_delimiters_and_line_breaks(tmp_path):
 def test_the_progress_adds_up_to_the_file(tmp_path):
     path, done = tmp_path / "table.csv", []
     path.write_text("a,b\n" * 100_000)
-    list(read_cells(path, ",", progress=done.append))
+    list(read_cells(path, PLAIN, progress=done.append))
     assert sum(done) == path.stat().st_size and len(done) > 1
 
 
-def of(*column):
+def of(*column, format=PLAIN):
     """A column of these cells."""
-    return make_cells("some.csv", range(2, len(column) + 2), [[cell] for cell in column])
+    return make_cells("some.csv", range(2, len(column) + 2), [[cell] for cell in column], format)
 
 
 def test_a_hash_is_the_same_always():
@@ -100,7 +102,7 @@ def test_a_hash_does_not_depend_on_the_place_of_the_cell():
 def test_a_hash_does_not_depend_on_quotes_elsewhere_in_the_file(tmp_path):
     (tmp_path / "a.csv").write_text("a,b\n x\t,y\n")
     (tmp_path / "b.csv").write_text('"a",b\n x\t,y\n')
-    a, b = (cells.hashes(next(read_cells(tmp_path / name, ","))).tolist() for name in ("a.csv", "b.csv"))
+    a, b = (cells.hashes(next(read_cells(tmp_path / name, PLAIN))).tolist() for name in ("a.csv", "b.csv"))
     assert a == b
 
 
@@ -116,18 +118,37 @@ def test_hashes_fill_their_buckets_evenly():
     assert counts.min() > 800 and counts.max() < 1200
 
 
+@pytest.mark.parametrize("format", [PLAIN, Format(decimal=",", missing=("-", "none"))], ids=["plain", "German"])
+def test_a_category_is_the_code_that_tables_of_all_tasks_have(format):
+    written = "5.0 5 5.00 -3.0 -3 5.5 .0 -.0 0.0 0 100 100.0 10.010 a.0 5.0.0 05.0 5. 5,0 - none 1e5".split() + ["", "0"]
+    expected = cells.hashes(of(*map(format.code, written)))
+    assert cells.categories(of(*written, format=format)).tolist() == expected.tolist()
+
+
 def test_integers_are_read_from_every_way_to_write_them():
-    written = ["0", "7", "-3", "1382", "3.0", "3.7", "-3.5", "1e3", "+5", "123456789012345678", "1" * 30, ""]
+    written = ["0", "7", "-3", "1382", "3.0", "1e3", "+5", "123456789012345678", "1" * 29, "", "NaN", "NA"]
     values, present = cells.integers(of(*written))
-    expected = [0, 7, -3, 1382, 3, 3, -4, 1000, 5, float(123456789012345678), float("1" * 30), 0]
+    expected = [0, 7, -3, 1382, 3, 1000, 5, float(123456789012345678), float("1" * 29), 0, 0, 0]
     assert values[:, 0].tolist() == expected
-    assert present[:, 0].tolist() == [True] * 11 + [False]
+    assert present[:, 0].tolist() == [True] * 9 + [False] * 3
 
 
-@pytest.mark.parametrize("cell", ["abc", "-", "1-2", "12a", "nan", "inf", "0x10", ":"])
+def test_integers_may_have_groups_of_digits_and_words_for_gaps():
+    values, present = cells.integers(of("1.234", "12", "-", format=Format(decimal=",", thousands=".", missing=("-",))))
+    assert (values[:, 0].tolist(), present[:, 0].tolist()) == ([1234, 12, 0], [True, True, False])
+
+
+@pytest.mark.parametrize("cell", ["abc", "-", "1-2", "12a", "inf", "0x10", ":", "1_000", "\uff15"])
 def test_text_is_no_integer(cell):
     column = cells.replace(of("1", cell), names=["age"])
     with pytest.raises(InputError, match=r"^some.csv, row 3, column age: '.+' is no number$"):
+        cells.integers(column)
+
+
+@pytest.mark.parametrize("cell", ["0.15", "-3.5", "1e-3"])
+def test_a_fraction_is_not_cut_off_but_refused_with_what_to_do(cell):
+    column = cells.replace(of("1", cell), names=["score"])
+    with pytest.raises(InputError, match=r"row 3, column score: '.+' has a fraction.*multiply.*--data.categories"):
         cells.integers(column)
 
 
@@ -284,9 +305,33 @@ def test_criteo_has_its_integers_before_its_categories(criteo):
     row = criteo_lines(400)[0].split("\t")
     fields = found.train[np.arange(1)]["fields"][0]
     assert fields.shape == (39,) and fields.dtype == np.int32
-    assert [cells.ranges()[code] == "" for code in fields[:13]] == [cell == "" for cell in row[1:14]]
-    assert fields[13:].tolist() == cells.hashes(of(*row[14:]))[:, 0].tolist()
-    assert found.spec["sizes"] == [512] * 13 + [64] * 26
+    raw = raw_of(found)[0]
+    assert [cells.ranges()[code] == "" for code in raw[:13]] == [cell == "" for cell in row[1:14]]
+    assert raw[13:].tolist() == (cells.hashes(of(*row[14:]))[:, 0] % 64).tolist()
+
+
+def raw_of(found):
+    """The first training rows of a dataset, with the raw values that their numbers stand for."""
+    known, fields = data.known_of(found.spec), found.train[np.arange(5)]["fields"]
+    return np.stack([known.values(i)[column] for i, column in enumerate(fields.T)], 1)
+
+
+def test_values_are_numbered_as_training_rows_have_them_and_others_have_the_number_after_the_last(tmp_path):
+    rows = [[i % 2, 7, site] for i, site in enumerate(["a", "b", "a", ""] * 8 + ["c", "b"] * 4)]
+    path = write_csv(tmp_path / "clicks.csv", rows, ["click", "age", "site"])
+    options = ("--data.val_fraction=0.1", "--data.test_fraction=0.1", "--data.batch_size=4", "--data.buckets=4096")
+    found = load_data(settings("--data.name=csv", f"--data.path={path}", *options))
+    train, test = (part[np.arange(len(part))]["fields"] for part in (found.train, found.test))
+    assert found.spec["sizes"] == [1, 3] and (len(train), len(test)) == (32, 4)
+    assert not train[:, 0].any() and set(train[:, 1]) == {0, 1, 2}
+    b = train[1, 1]
+    assert test.tolist() == [[0, 3], [0, b], [0, 3], [0, b]]
+
+
+def test_a_column_that_is_always_the_same_is_named(tmp_path, capsys):
+    path = write_csv(tmp_path / "clicks.csv", [[i % 2, 7, i] for i in range(40)], ["click", "age", "site"])
+    load_data(settings("--data.name=csv", f"--data.path={path}", "--data.batch_size=4"))
+    assert f"{path}: age: the same in every training row" in capsys.readouterr().err
 
 
 def test_a_file_is_converted_once(criteo, monkeypatch):
@@ -305,7 +350,7 @@ def test_other_buckets_take_no_other_conversion(criteo, monkeypatch):
 
 def test_numbers_can_lie_in_another_folder(criteo, tmp_path):
     load_data(settings("--data.name=criteo", f"--data.root={criteo}", f"--data.cache={tmp_path / 'cache'}"))
-    assert sorted(path.name for path in (tmp_path / "cache").glob("converted-*/*")) == ["bad.json", "fields", "label"]
+    assert sorted(path.name for path in (tmp_path / "cache").glob("converted-*/*")) == ["bad.json", "digest", "fields", "label"]
 
 
 def test_a_conversion_that_fails_leaves_nothing(criteo, tmp_path):
@@ -425,14 +470,15 @@ def test_columns_are_taken_as_what_is_said(clicks_csv):
     found = load_data(settings("--data.name=csv", f"--data.path={clicks_csv}", *options))
     rows = csv_lines(400)[:5]
     assert found.spec["integers"] == ["age"] and found.spec["categories"] == ["site", "time"]
-    expected = [cells.hashes(of(*(str(row[i]) for row in rows)))[:, 0].tolist() for i in (2, 0)]
-    assert found.train[np.arange(5)]["fields"].T[1:].tolist() == expected
+    expected = [(cells.hashes(of(*(str(row[i]) for row in rows)))[:, 0] % 64).tolist() for i in (2, 0)]
+    assert raw_of(found).T[1:].tolist() == expected
 
 
 def test_a_run_goes_on_with_the_columns_it_began_with(clicks_csv):
     options = settings("--data.name=csv", f"--data.path={clicks_csv}")
-    spec = {**load_data(options).spec, "integers": ["age"], "categories": ["time"]}
-    assert TASK.load(options, spec).spec["categories"] == ["time"]
+    begun = settings("--data.name=csv", f"--data.path={clicks_csv}", "--data.integers=age", "--data.categories=time")
+    spec = load_data(begun).spec
+    assert TASK.load(options, spec).spec == spec
 
 
 @pytest.mark.parametrize(
@@ -460,17 +506,40 @@ def test_wrong_columns_are_named(clicks_csv, options, what):
         ('click,site\n1,a\n0,"b\n', ", row 3: a quote that is not closed"),
         ("click,site\n1,a\nyes,b\n", ", row 3, column click: 'yes' is neither 0 nor 1"),
         ("click,site\n1.0,a\n0.5,b\n", ", row 3, column click: '0.5' is neither 0 nor 1"),
-        ("click,,site\n1,2,a\n", ", row 1: column 2 has no name: give it one"),
+        ("click;site\n1;a\n", " has no column 'click': the first row is one cell with ';' in it: --data.delimiter ';'"),
+        ("click;age\n1;1,5\n", ", row 2: 2 columns, expected 1: the first row is one cell with ';' in it: --data.del"),
+        ("click,score\n1,0.5\n", ", row 2, column score: '0.5' has a fraction"),
     ],
 )
 def test_a_bad_csv_is_named(tmp_path, text, what):
     path = tmp_path / "clicks.csv"
     path.write_text(text)
-    assert refused("--data.name=csv", f"--data.path={path}") == f"{path}{what}"
+    line = refused("--data.name=csv", f"--data.path={path}")
+    assert line.startswith(f"{path}{what}") and (what[-1] != "'" or line == f"{path}{what}")
 
 
-def test_a_csv_that_is_missing_says_how_to_name_it(tmp_path):
-    assert "--data.path" in refused("--data.name=csv", f"--data.root={tmp_path}")
+def test_columns_without_a_name_are_left_out_and_words_among_numbers_are_told(tmp_path, capsys):
+    rows = [[i, i % 2, "n.a." if i % 9 == 0 else i, "xy"[i % 2]] for i in range(60)]
+    path = write_csv(tmp_path / "clicks.csv", rows, ["", "click", "age", "site"])
+    found = load_data(settings("--data.name=csv", f"--data.path={path}", "--data.batch_size=4"))
+    assert (found.spec["integers"], found.spec["categories"]) == ([], ["age", "site"])
+    said = capsys.readouterr().err
+    assert "left out: 'Unnamed: 0', which has no name; if integers are meant, add --data.missing n.a. (age: num" in said
+    words = ("--data.name=csv", f"--data.path={path}", "--data.batch_size=4", "--data.missing=n.a.")
+    assert load_data(settings(*words)).spec["integers"] == ["age"]
+
+
+def test_a_csv_that_is_missing_is_named_in_both_places(tmp_path):
+    assert f"neither clicks.csv nor {tmp_path}" in refused("--data.name=csv", f"--data.root={tmp_path}")
+
+
+def test_a_table_to_test_on_is_numbered_by_the_training_rows(clicks_csv, tmp_path):
+    path = write_csv(tmp_path / "new.csv", [[1, 50, "a.org", 1, "x"], [2, 50, "new.org", 0, "x"]])
+    options = ("--data.integers=age", "--data.categories=site", f"--data.test_path={path}")
+    found = load_data(settings("--data.name=csv", f"--data.path={clicks_csv}", *options))
+    assert [len(part) for part in (found.train, found.val, found.test)] == [360, 40, 2]
+    a, new = found.test[np.arange(2)]["fields"]
+    assert a[0] == new[0] and new[1] == found.spec["sizes"][1] > a[1]
 
 
 # Runs: of each dataset a short one, which serves all tests below.
@@ -572,6 +641,20 @@ def test_predict_takes_csv_files_and_rows_in_python(cli, runs, tmp_path):
     assert [row["probability"] for row in rows] == pytest.approx(list(found.values()), abs=1e-4)
 
 
+@pytest.mark.parametrize("gap", [None, float("nan"), np.float32("nan"), ""])
+def test_what_is_missing_in_python_is_an_empty_cell_of_a_file(runs, tmp_path, gap):
+    path = write_csv(tmp_path / "a.csv", [[30, ""], ["", "a.org"]], ["age", "site"])
+    spec = read_spec(runs["csv"])
+    rows = [{"age": 30, "site": gap}, {"age": gap, "site": "a.org"}]
+    assert TASK.inputs(rows, spec).source.arrays["fields"].tolist() == fields_of(path, spec)
+
+
+def test_bad_rows_to_predict_are_left_out_where_that_is_asked_for(runs):
+    rows, spec, bad = [{"age": 30, "site": "a.org"}, {"age": "old", "site": "a.org"}], read_spec(runs["csv"]), Bad(True)
+    assert list(TASK.inputs(rows, spec, bad).names) == ["0"]
+    assert bad.first == ["inputs, row 1, column age: 'old' is no number"]
+
+
 @pytest.mark.parametrize(
     ("text", "what"),
     [
@@ -598,7 +681,7 @@ def test_predict_names_a_row_of_criteo_with_too_few_columns(complaint, runs, pro
 @pytest.mark.parametrize("given", [[], 5, [1], [{"age": 3}, "a.csv"], [{"age": 3}]])
 def test_predict_says_what_it_takes(given):
     with pytest.raises(InputError, match="inputs"):
-        TASK.inputs(given, {"layout": "csv", "label": "click", "integers": ["age"], "categories": ["site"]})
+        TASK.inputs(given, {**data.GENERATED, "integers": ["age"], "categories": ["site"]})
 
 
 def test_examples_show_probabilities_clicks_and_values(runs):

@@ -6,7 +6,7 @@ from hostile import QUICK, data_or_one_line, each_of, mutations, tries
 from {{cookiecutter.package_name}}.tasks.click_prediction import cells, data
 from {{cookiecutter.package_name}}.tasks.click_prediction.data import CRITEO
 
-COLUMNS = {"layout": "csv", "label": "click", "integers": ["age"], "categories": ["site"]}
+COLUMNS = {**data.GENERATED, "integers": ["age"], "categories": ["site"]}
 PLAIN = "click,age,site\n" + "".join(f"{i % 2},{i},{'abc'[i % 3]}\n" for i in range(60))
 TABLES = {
     "criteo": ("".join("\t".join([str(i % 2), *["7"] * 13, *["68fd1e64"] * 26]) + "\n" for i in range(20)), CRITEO),

@@ -46,10 +46,13 @@ def test_a_logit_is_the_sum_of_its_parts():
     assert logits(model, rows) == pytest.approx(expected, rel=1e-4)
 
 
-def test_a_value_counts_modulo_the_rows_of_its_field():
-    model = create()
-    a, b, c = logits(model, [[1, 2, 0], [4, 7, 2**31 - 2], [1, 2, 1]])
-    assert a == b != c
+def test_what_training_has_not_seen_has_the_mean_of_the_values_of_its_field():
+    rows, offsets = [[3, 4, 2], [0, 5, 1]], np.array([0, 3, 8])
+    for table in (create().embedding, create().linear):
+        weight, found = table.weight.detach().numpy(), table(torch.tensor(rows, dtype=torch.int32)).detach().numpy()
+        means = [part.mean(0) for part in np.split(weight, offsets[1:])]
+        assert found[0] == pytest.approx(np.stack([means[0], weight[7], means[2]]), rel=1e-5)
+        assert found[1] == pytest.approx(np.stack([weight[0], means[1], weight[9]]), rel=1e-5)
 
 
 def test_it_begins_with_small_embeddings_and_no_linear_weights():

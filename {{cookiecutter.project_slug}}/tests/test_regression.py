@@ -5,6 +5,7 @@ import io
 import json
 import re
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
 
 from {{cookiecutter.package_name}} import load, load_config, train
 from {{cookiecutter.package_name}} import task as tasks
-from {{cookiecutter.package_name}}.data.tables import Table
+from {{cookiecutter.package_name}}.data.tables import Format, Table
 from {{cookiecutter.package_name}}.errors import InputError
 from {{cookiecutter.package_name}}.run import read_result, read_spec
 from {{cookiecutter.package_name}}.tasks.regression.charts import scatter
@@ -49,9 +50,14 @@ def test_numbers_are_standardised_with_the_training_rows_statistics():
 
 @pytest.mark.parametrize("cell", ["", " ", "?", "NA", "N/A", "NaN", "nan", "null", "NULL"])
 def test_a_missing_number_is_the_mean_and_has_a_flag(cell):
-    columns = fitted(a=["1", "3", cell], b=["4", "4", "4"])
-    assert columns.inputs(table(a=["3", cell], b=["5", "5"]))["numeric"].tolist() == [[1, 1, 0], [0, 1, 1]]
+    columns = fitted(a=["1", "3", cell], b=["4", "6", "5"])
+    assert columns.inputs(table(a=["3", cell], b=["5", "5"]))["numeric"].tolist() == [[1, 0, 0], [0, 0, 1]]
     assert columns.numbers == 3
+
+
+def test_words_for_what_is_missing_may_be_added():
+    rows = replace(table(a=["1", "3", "-"], y=["1", "2", "3"]), format=Format(missing=("-",)))
+    assert fit(rows, np.arange(3), Roles("y")).numeric == [Number("a", 2.0, 1.0, True)]
 
 
 def test_a_number_that_is_never_missing_in_training_has_no_flag_and_may_be_missing_later():
@@ -59,28 +65,94 @@ def test_a_number_that_is_never_missing_in_training_has_no_flag_and_may_be_missi
     assert columns.inputs(table(a=["3", ""]))["numeric"].tolist() == [[1], [0]]
 
 
-def test_a_column_without_any_training_value_is_nothing_but_a_flag():
-    assert fitted(a=["", "", "7"], train=[0, 1]).numeric == [Number("a", 0.0, 1.0, True)]
+@pytest.mark.parametrize("cells", [["", "", "7"], ["0.1", "0.1", "7"]], ids=["empty", "constant"])
+def test_a_column_that_does_not_vary_in_training_rows_is_left_out_and_named(cells, capsys):
+    columns = fitted(a=cells, b=["1", "2", "3"], train=[0, 1])
+    assert [column.name for column in columns.numeric] == ["b"] and columns.left_out == ["a"]
+    found = columns.inputs(table(a=["7", "9", ""], b=["1", "1", "1"]))["numeric"]
+    assert found.shape == (3, 1) and len(np.unique(found)) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and f"a ({'no value' if cells[0] == '' else 'always 0.1'})" in said
 
 
-def test_a_constant_column_has_the_scale_1():
-    assert fitted(a=["0.1"] * 10).numeric[0].scale == 1  # its deviation is 1e-17, after rounding
+def test_a_column_of_one_value_and_gaps_tells_by_its_gaps_only():
+    columns = fitted(a=["5", "", "5"])
+    assert columns.inputs(table(a=["5", "8", ""]))["numeric"].tolist() == [[0, 0], [0, 0], [0, 1]]
 
 
-def test_categories_are_numbered_and_what_is_missing_or_unknown_is_0():
+def test_a_table_in_which_nothing_varies_is_refused():
+    with pytest.raises(InputError, match="no column varies in the training rows"):
+        fitted(a=["1", "1", "1"])
+
+
+def test_categories_are_numbered_and_what_is_missing_is_not_what_is_unknown():
     columns = fitted(["a"], a=["b", "c", "", "b"])
     assert columns.categorical == [Category("a", ["b", "c"])] and columns.categories == [3]
-    found = columns.inputs(table(a=["c", "b", "z", "NA"]))
-    assert found["categorical"].tolist() == [[2], [1], [0], [0]] and "numeric" not in found
+    found = columns.inputs(table(a=["c", "b", "z", "", "NA"]))
+    assert found["categorical"].tolist() == [[2], [1], [3], [0], [3]] and "numeric" not in found
     assert found["categorical"].dtype == np.int32
 
 
+def test_na_is_a_category_as_namibia_is_unless_it_is_said_to_be_missing():
+    assert fitted(["a"], a=["NA", "DE", ""]).categorical == [Category("a", ["DE", "NA"])]
+    rows = replace(table(a=["NA", "DE", "AT"], y=["1", "2", "3"]), format=Format(missing=("NA",)))
+    assert fit(rows, np.arange(3), Roles("y", ["a"])).categorical == [Category("a", ["AT", "DE"])]
+
+
+def test_what_is_missing_counts_as_unknown_where_training_rows_lack_nothing():
+    columns = fitted(["a"], a=["b", "c", "b"])
+    assert columns.inputs(table(a=["", "z"]))["categorical"].tolist() == [[3], [3]]
+
+
 def test_rare_categories_and_those_of_other_rows_are_not_known():
-    assert fitted(["a"], 2, train=[0, 1, 2], a=["b", "b", "c", "d", "d"]).categorical == [Category("a", ["b"])]
+    columns = fitted(["a"], 2, train=[0, 1, 2, 3, 4], a=["b", "b", "c", "e", "e", "d", "d"])
+    assert columns.categorical == [Category("a", ["b", "e"], gaps=False)]
+
+
+def test_a_column_of_one_category_is_left_out(capsys):
+    assert fitted(["a"], 2, a=["b", "b", "c"], b=["1", "2", "3"]).left_out == ["a"]
+    assert "a (always b)" in capsys.readouterr().err
 
 
 def test_codes_are_the_same_when_a_program_has_written_them_as_fractions():
-    assert fitted(["a"], a=["3", "3.0", "-1.00", "2.5"]).categorical == [Category("a", ["-1", "2.5", "3"])]
+    assert fitted(["a"], a=["3", "3.0", "-1.00", "2.5"]).categorical[0].known == ["-1", "2.5", "3"]
+
+
+def test_an_index_without_a_name_is_left_out_and_another_column_without_one_is_refused(capsys):
+    columns = fitted(**{"Unnamed: 0": ["2", "0", "1"], "b": ["1", "2", "3"]})
+    assert columns.left_out == ["Unnamed: 0"] and "an index without a name" in capsys.readouterr().err
+    with pytest.raises(InputError, match="column 1 has no name: give it a name in the first row, or --data.drop 'Unn"):
+        fitted(**{"Unnamed: 0": ["2", "0", "2"], "b": ["1", "2", "3"]})
+
+
+def test_columns_that_are_no_numbers_are_told_apart_with_the_options_to_copy():
+    rows = 60
+    columns = {
+        "street": [f"{i} Elm Street" for i in range(rows)],
+        "zone": ["north", "south, far"] * 30,
+        "size": ["n.a."] * 3 + [f"{i}" for i in range(3, rows)],
+        "two words": ["east", "west"] * 30,
+    }
+    with pytest.raises(InputError) as caught:
+        fitted(**columns)
+    line = str(caught.value)
+    assert "--data.categorical 'zone,two words' --data.drop street --data.missing n.a. (" in line
+    assert "street: an identifier, another in each row" in line and "zone: 2 names as 'north', 'south, far'" in line
+    assert "size: numbers, but 3 of 60 rows have 'n.a.'" in line
+
+
+@pytest.mark.parametrize(
+    ("cells", "options"),
+    [
+        (["1,5", "22,25", "3"], "--data.decimal ,"),
+        (["1.234,5", "2,5", "10.000"], "--data.decimal , --data.thousands ."),
+        (["1,234.5", "2.5", "10,000"], "--data.thousands ,"),
+        (["1 234,5", "2,5", "1"], "--data.decimal , --data.thousands space"),
+    ],
+)
+def test_numbers_as_other_countries_write_them_are_recognised(cells, options):
+    with pytest.raises(InputError, match=re.escape(f"a: numbers with {options})")):
+        fitted(a=cells)
 
 
 def test_large_targets_keep_their_precision():
@@ -91,7 +163,7 @@ def test_large_targets_keep_their_precision():
 
 
 def test_columns_come_back_from_their_text():
-    columns = fitted(["b"], a=["0.1", "", "0.3"], b=["é", "x", "x"])
+    columns = fitted(["b"], a=["0.1", "", "0.3"], b=["é", "x", "x"], c=["1", "1", "1"])
     assert Columns.from_text(columns.to_text()) == columns
 
 
@@ -206,7 +278,10 @@ def test_a_result_has_every_metric(trained):
 def test_a_run_keeps_its_columns(trained):
     columns = json.loads((trained / "fitted" / "columns.json").read_text(encoding="utf-8"))
     assert [column["name"] for column in columns["numeric"]] == ["rooms", "size"]
-    assert columns["categorical"] == [{"name": "city", "known": sorted(CITIES)}, {"name": "kind", "known": ["0", "1"]}]
+    assert columns["categorical"] == [
+        {"name": "city", "known": sorted(CITIES), "gaps": False},
+        {"name": "kind", "known": ["0", "1"], "gaps": False},
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -272,8 +347,10 @@ def test_prediction_takes_rows_in_python(model, root):
     assert [row["prediction"] for row in found] == [row["prediction"] for row in expected]
 
 
-def test_prediction_takes_one_row_and_treats_unseen_categories_as_missing_ones(model):
+def test_prediction_takes_one_row_and_what_was_never_seen_is_the_mean_of_what_is_known(model):
     row = {"city": "Bern", "kind": 1, "rooms": 3, "size": 80}
+    vectors = model.weights()["embed.0.weight"]
+    assert vectors.shape[0] == 4  # what is missing, and three cities
     bern, basel, none = (model.predict({**row, "city": city})[0]["prediction"] for city in ("Bern", "Basel", None))
     assert bern != basel == none
 
@@ -294,16 +371,16 @@ def test_other_delimiters_are_read_in_training_and_in_prediction(project, root, 
     (project / "houses.csv").write_bytes(written(TRAIN, delimiter="\t" if delimiter == "tab" else delimiter))
     options = [f"--data.root={project}", *OPTIONS, f"--data.delimiter={delimiter}"]
     data = dataset(*options, target="regression/csv")
-    expected = dataset(f"--data.root={root}", *OPTIONS, target="regression/csv")
+    expected = dataset(f"--data.root={root}", *OPTIONS, f"--data.path={root / 'houses.csv'}", target="regression/csv")
     assert np.array_equal(data.train.arrays["numeric"], expected.train.arrays["numeric"])
     assert len(TASK.inputs("houses.csv", data.spec).source) == 150
 
 
 def test_names_with_commas_are_quoted(project):
-    (project / "houses.csv").write_bytes(b'"size, m2",id,y\n' + b"".join(b"%d,x%d,%d\n" % (i, i, i) for i in range(20)))
+    (project / "houses.csv").write_bytes(b'"size, m2",id,y\n' + b"".join(b"%d,%d,%d\n" % (i, i % 7, i) for i in range(20)))
     options = [f"--data.root={project}", "--data.path=houses.csv", "--data.target=y", '--data.drop="size, m2"']
-    spec = dataset(*options, "--data.categorical=id", target="regression/csv").spec
-    assert (spec["numbers"], spec["categories"]) == (0, [1])
+    spec = dataset(*options, target="regression/csv").spec
+    assert (spec["numbers"], spec["categories"]) == (1, []) and not spec["columns.json"].count("m2")
 
 
 def test_with_a_table_to_test_on_all_other_rows_are_trained_or_validated_on(root):
@@ -355,7 +432,7 @@ WRONG_TABLES = {
     "text for a target": (changed(3, price="cheap"), "houses.csv, row 5, column price: 'cheap' is no number"),
     "text in a numeric column": (
         changed(3, size="big"),
-        "houses.csv, row 5, column size: 'big' is no number: list columns of names or codes in --data.categorical",
+        "houses.csv, row 5, column size: 'big' is no number: add --data.missing big (size: numbers, but 1 of 150 rows",
     ),
     "an infinite number": (changed(3, size="inf"), "houses.csv, row 5, column size: 'inf' is no number"),
     "a row of the wrong length": (HOUSES + b"1,2,3\r\n", "houses.csv, row 152: 3 columns, expected 6"),
@@ -382,14 +459,14 @@ def test_a_table_that_is_wrong_is_one_line(complaint, project, case):
 WRONG_OPTIONS = {
     "no path": (["--data.path="], "data.path = '': name a CSV file"),
     "no target": (["--data.target="], "data.target = '': name the column to predict"),
-    "a file that is not there": (["--data.path=none.csv"], "data.path = 'none.csv': there is no file"),
-    "a test file that is not there": (["--data.test_path=none.csv"], "data.test_path = 'none.csv': there is no file"),
-    "a target that is not there": (["--data.target=prize"], "has no such column: did you mean 'price'?"),
-    "a category that is not there": (["--data.categorical=town"], "data.categorical = 'town': "),
-    "a column to drop that is not there": (["--data.drop=kid"], "data.drop = 'kid': "),
+    "a file that is not there": (["--data.path=none.csv"], "data.path = 'none.csv': there is neither none.csv nor"),
+    "a test file that is not there": (["--data.test_path=none.csv"], "data.test_path = 'none.csv': there is neither"),
+    "a target that is not there": (["--data.target=prize"], "houses.csv has no column 'prize': did you mean 'price'?"),
+    "a category that is not there": (["--data.categorical=town"], "data.categorical: "),
+    "a column to drop that is not there": (["--data.drop=kid"], "data.drop: "),
     "a target that is dropped": (["--data.drop=price"], "data.target = 'price', which data.categorical or data.drop"),
     "no column left": (["--data.drop=id,city,kind,rooms,size"], "no column left to predict price from"),
-    "several columns of text": (["--data.categorical=kind", "--data.drop=rooms"], "(text is in id,city)"),
+    "several columns of text": (["--data.categorical=kind", "--data.drop=rooms"], "add --data.categorical kind,city --data.drop rooms,id ("),
     "no rows to test on": (["--data.test_fraction=0"], "data.test_fraction = 0.0 of 150 rows leaves none"),
     "no rows to validate on": (["--data.val_fraction=0"], "data.val_fraction = 0.0 of 120 rows leaves none"),
     "no rows to train on": (

@@ -525,7 +525,7 @@ def read_spec(folder: Path) -> dict[str, Any]:
 
 
 def read_data(folder: Path) -> dict[str, dict[str, str]]:
-    """What is known of a run's data: `fingerprint` by split, and checksums of files in `fitted`; empty of older runs."""
+    """Of a run's data: `fingerprint`, by split, and the checksums of files in `fitted`; both empty of older runs."""
     path = folder / "data.json"
     if not path.exists():
         return {"fingerprint": {}, "fitted": {}}

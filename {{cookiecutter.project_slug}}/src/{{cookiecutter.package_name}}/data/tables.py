@@ -29,7 +29,7 @@ DELIMITERS = {",": ",", ";": ";", "|": "|", "tab": "\t"}
 # How tables write that a number is missing, beside an empty cell.
 NO_NUMBER = ("?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NaT", "None", "null", "NULL")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-CODE = re.compile(r"(-?\d+)\.0+", re.ASCII)
+WHOLE = re.compile(r"-?\d+", re.ASCII)
 DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?)?(Z|[+-]\d\d:?\d\d)?", re.ASCII)
 THOUSANDS = {"": "", ",": ",", ".": r"\.", "'": "['’]", "space": "[ \u00a0\u202f]", "_": "_"}
 
@@ -69,8 +69,8 @@ class Format:
         """A category, "" where it is missing. 5.0, as a column of codes with gaps is often written, is 5."""
         if cell in self.missing:
             return ""
-        found = CODE.fullmatch(cell.replace(self.decimal, "."))
-        return found[1] if found else cell
+        whole, point, zeros = cell.partition(self.decimal)
+        return whole if point and zeros and not zeros.strip("0") and WHOLE.fullmatch(whole) else cell
 
     def _plain(self, cell: str) -> str:
         """A number as Python writes it; "" where it has a point that is neither of the two."""

@@ -193,18 +193,35 @@ def evaluate(
     task, path = tasks.find(config.task), _checkpoint(folder, config, checkpoint)
     data = task.load(config, read_spec(folder))
     check_spec(folder, data.spec)
-    others = changed(folder, data.fingerprint())
-    if {"train", "val"} & {*others}:
-        raise InputError(
-            f"{folder}: the data have changed since this run was trained: other examples, or in another order, in "
-            f"{' and '.join(others)}, so that its test may hold what it was trained on: --data.test_path names new ones"
-        )
-    if others:
-        say_once("test", f"{folder}: these are other test examples than those of its training")
-    _say_leaked(data)
+    _check_test(folder, config, data)
     batches = eval_batches(data.test, config.data.batch_size, workers=config.data.workers)
     metrics = _engine(_on_one_device(config), data.spec).evaluate(path, batches)
     return scalars("test", metrics), task.charts(arrays(metrics), data.spec)
+
+
+def _check_test(folder: Path, config: Config, data: Dataset) -> None:
+    """Says how many of the test examples a run was trained on.
+
+    Raises InputError where the data have changed since, unless `data.test_path` has been given: what is cut from them
+    for the test now may be what was trained on.
+    """
+    path, trained = read_config(folder).get("data", {}).get("test_path", ""), data
+    named = getattr(config.data, "test_path", "") != path
+    if named:  # with it, other rows are cut off, or none
+        before = dataclasses.replace(config, data=dataclasses.replace(config.data, test_path=path))
+        trained = tasks.find(config.task).load(before, read_spec(folder))
+    others = changed(folder, trained.fingerprint())
+    if not {"train", "val"} & {*others}:
+        if others and not named:
+            say_once("test", f"{folder}: these are other test examples than those at the end of its training")
+        return _say_leaked(dataclasses.replace(trained, test=data.test))
+    what = f"{folder}: the data have changed since this run was trained: other examples in {' and '.join(others)}"
+    if not named:
+        raise InputError(
+            f"{what}, or in another order, so that what was trained on may be in its test now: --data.test_path names "
+            "a file to test on"
+        )
+    say_once("test", f"{what}: whether it was trained on what it is tested on is not known")
 
 
 def _say_leaked(data: Dataset) -> None:

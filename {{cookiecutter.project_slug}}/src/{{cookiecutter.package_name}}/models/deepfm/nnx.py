@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -11,9 +12,9 @@ from . import DeepFMConfig
 
 
 class DeepFM(nnx.Module):
-    """int32 [batch, fields], each >= 0 -> float [batch]: the logit of a click.
+    """int32 [batch, fields] -> float [batch]: the logit of a click.
 
-    sizes: rows of the tables that each field has; a value counts modulo its field's.
+    sizes: how many values each field has in training; one more is what training has not seen.
 
     Initialised with embeddings from a normal distribution of deviation 0.01 and linear weights of 0.
     """
@@ -21,8 +22,8 @@ class DeepFM(nnx.Module):
     def __init__(self, config: DeepFMConfig, sizes: Sequence[int], *, rngs: nnx.Rngs, **dtypes):
         options = {"rngs": rngs, **dtypes}
         normal, zeros = nnx.initializers.normal(0.01), nnx.initializers.zeros_init()
-        self.embedding = nnx.Embed(sum(sizes), config.width, embedding_init=normal, **options)
-        self.linear = nnx.Embed(sum(sizes), 1, embedding_init=zeros, **options)
+        self.embedding = FieldVectors(sizes, config.width, embedding_init=normal, **options)
+        self.linear = FieldVectors(sizes, 1, embedding_init=zeros, **options)
         widths = [len(sizes) * config.width, *[config.hidden] * config.layers]
         self.hidden = nnx.List(
             nnx.Linear(*pair, kernel_init=he_normal, **options) for pair in zip(widths[:-1], widths[1:], strict=True)
@@ -30,16 +31,34 @@ class DeepFM(nnx.Module):
         self.dropout = nnx.Dropout(config.dropout)
         # Its bias is that of the whole sum.
         self.output = nnx.Linear(config.hidden, 1, kernel_init=lecun_normal, **options)
-        self.sizes = tuple(sizes)
 
     def __call__(self, fields: jax.Array, rngs: nnx.Rngs | None = None) -> jax.Array:
-        sizes = np.array(self.sizes, np.int32)
-        rows = fields % sizes + (np.cumsum(sizes, dtype=np.int32) - sizes)
-        vectors = self.embedding(rows)  # [batch, fields, width]
+        vectors = self.embedding(fields)  # [batch, fields, width]
         x = vectors.reshape(vectors.shape[0], -1)
         for layer in self.hidden:
             x = self.dropout(nnx.relu(layer(x)), rngs=rngs)
-        return self.linear(rows).sum((1, 2)) + interactions(vectors) + self.output(x)[:, 0]
+        return self.linear(fields).sum((1, 2)) + interactions(vectors) + self.output(x)[:, 0]
+
+
+class FieldVectors(nnx.Embed):
+    """Vectors of each field's values, one table below the other: int [batch, fields] -> float [batch, fields, width].
+
+    Number sizes[i] of field i, which training has not seen, has the mean of the field's others.
+    """
+
+    def __init__(self, sizes: Sequence[int], width: int, **options):
+        super().__init__(sum(sizes), width, **options)
+        self.sizes = tuple(sizes)
+        self.deterministic = False  # whether it evaluates, as dropout has it
+
+    def __call__(self, fields: jax.Array) -> jax.Array:
+        sizes = np.array(self.sizes, np.int32)
+        vectors = super().__call__(jnp.minimum(fields, sizes - 1) + (np.cumsum(sizes, dtype=np.int32) - sizes))
+        if not self.deterministic:  # training, where all is known
+            return vectors
+        weight, count = jnp.asarray(self.embedding[...], vectors.dtype), len(sizes)
+        sums = jax.ops.segment_sum(weight, np.repeat(np.arange(count), sizes), count, indices_are_sorted=True)
+        return jnp.where((fields >= sizes)[..., None], sums / sizes[:, None], vectors)
 
 
 def interactions(vectors: jax.Array) -> jax.Array:

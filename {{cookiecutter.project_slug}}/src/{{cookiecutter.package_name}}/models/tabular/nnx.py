@@ -13,8 +13,8 @@ class Tabular(nnx.Module):
 
     Args:
         numbers: how many numeric inputs there are; 0: `numeric` is None.
-        categories: how many categories each categorical column has; empty: `categorical` is None. Number 0, of what is
-            unknown, begins as a vector of zeros, the mean of the others.
+        categories: how many categories each categorical column has; empty: `categorical` is None. Number 0 is what is
+            missing; the number after the last, what training has not seen.
 
     The last layer sees the inputs, too: linear regression, to which the hidden layers add what is not linear (Cheng et
     al. 2016, "Wide & Deep Learning"). Its kernel begins at 0, and so does every prediction.
@@ -23,7 +23,7 @@ class Tabular(nnx.Module):
     def __init__(self, config: TabularConfig, numbers: int, categories: list[int], *, rngs: nnx.Rngs, **dtypes):
         widths = config.widths(categories)
         options = {"rngs": rngs, **dtypes}
-        self.embed = nnx.List([embedding(*size, **options) for size in zip(categories, widths, strict=True)])
+        self.embed = nnx.List([Categories(*size, **options) for size in zip(categories, widths, strict=True)])
         sizes = [numbers + sum(widths), *[config.hidden] * config.layers]
         pairs = zip(sizes[:-1], sizes[1:], strict=True)
         self.hidden = nnx.List([nnx.Linear(*pair, kernel_init=he_normal, **options) for pair in pairs])
@@ -41,8 +41,20 @@ class Tabular(nnx.Module):
         return self.output(jnp.concatenate([inputs, x], 1)).squeeze(1)
 
 
-def embedding(count: int, width: int, **options) -> nnx.Embed:
-    return nnx.Embed(count, width, embedding_init=normal_but_first, **options)
+class Categories(nnx.Embed):
+    """Vectors of a column's categories, int [batch] -> float [batch, width].
+
+    Number 0, of what is missing, begins as zeros, the mean of the others. That after the last, of what training has not
+    seen, is the mean of the others as they are.
+    """
+
+    def __init__(self, count: int, width: int, **options):
+        super().__init__(count, width, embedding_init=normal_but_first, **options)
+
+    def __call__(self, number: jax.Array) -> jax.Array:
+        weight = jnp.asarray(self.embedding[...], self.dtype)
+        vectors = jnp.concatenate([weight, weight[1:].mean(0, keepdims=True)])
+        return vectors[number]
 
 
 def normal_but_first(key: jax.Array, shape: tuple[int, int], dtype: jax.typing.DTypeLike) -> jax.Array:

@@ -12,8 +12,8 @@ class Tabular(nn.Module):
 
     Args:
         numbers: how many numeric inputs there are; 0: `numeric` is None.
-        categories: how many categories each categorical column has; empty: `categorical` is None. Number 0, of what is
-            unknown, begins as a vector of zeros, the mean of the others.
+        categories: how many categories each categorical column has; empty: `categorical` is None. Number 0 is what is
+            missing; the number after the last, what training has not seen.
 
     The last layer sees the inputs, too: linear regression, to which the hidden layers add what is not linear (Cheng et
     al. 2016, "Wide & Deep Learning"). Its kernel begins at 0, and so does every prediction.
@@ -22,7 +22,7 @@ class Tabular(nn.Module):
     def __init__(self, config: TabularConfig, numbers: int, categories: list[int]):
         super().__init__()
         widths = config.widths(categories)
-        self.embed = nn.ModuleList([embedding(*size) for size in zip(categories, widths, strict=True)])
+        self.embed = nn.ModuleList([Categories(*size) for size in zip(categories, widths, strict=True)])
         sizes = [numbers + sum(widths), *[config.hidden] * config.layers]
         pairs = zip(sizes[:-1], sizes[1:], strict=True)
         self.hidden = nn.ModuleList([he_normal(nn.Linear(inputs, outputs)) for inputs, outputs in pairs])
@@ -40,9 +40,19 @@ class Tabular(nn.Module):
         return self.output(torch.cat([inputs, x], 1)).squeeze(1)
 
 
-def embedding(count: int, width: int) -> nn.Embedding:
-    table = nn.Embedding(count, width)
-    nn.init.normal_(table.weight)
-    with torch.no_grad():
-        table.weight[0] = 0
-    return table
+class Categories(nn.Embedding):
+    """Vectors of a column's categories, int [batch] -> float [batch, width].
+
+    Number 0, of what is missing, begins as zeros, the mean of the others. That after the last, of what training has not
+    seen, is the mean of the others as they are.
+    """
+
+    def __init__(self, count: int, width: int):
+        super().__init__(count, width)
+        nn.init.normal_(self.weight)
+        with torch.no_grad():
+            self.weight[0] = 0
+
+    def forward(self, number: torch.Tensor) -> torch.Tensor:
+        vectors = torch.cat([self.weight, self.weight[1:].mean(0, keepdim=True)])
+        return nn.functional.embedding(number, vectors)

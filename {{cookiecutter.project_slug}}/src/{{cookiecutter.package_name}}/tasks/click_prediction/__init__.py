@@ -9,12 +9,13 @@ import numpy as np
 
 from ...data.bad import STRICT, Bad
 from ...data.sources import Arrays, Batch, Spec
+from ...data.tables import to_cell, to_format
 from ...errors import InputError
 from ...models.deepfm import DeepFMConfig
 from ...task import Field, Inputs, Overfit, Signature, Task, listed
-from .cells import make_cells
+from .cells import make_cells, readable
 from .charts import charts, examples, probabilities
-from .data import CriteoConfig, CsvConfig, GeneratedConfig, encode, load, read_fields
+from .data import CriteoConfig, CsvConfig, GeneratedConfig, encode, known_of, load, read_fields
 
 
 def inputs(given: Sequence[str | Path | Mapping[str, Any]] | str | Path, spec: Spec, bad: Bad = STRICT) -> Inputs:
@@ -26,34 +27,37 @@ def inputs(given: Sequence[str | Path | Mapping[str, Any]] | str | Path, spec: S
     if not isinstance(given, Sequence) or not given:
         raise InputError("no inputs: paths of tables are wanted, or rows as mappings of columns to values")
     if all(isinstance(row, Mapping) for row in given):
-        return _rows(given, spec)
+        return _rows(given, spec, bad)
     if not all(isinstance(path, str | Path) for path in given):
         raise InputError("inputs are paths of tables, or rows as mappings of columns to values, not a mixture")
     names, fields = [], []
     for path in given:
         found = 0
-        for lines, block, _ in read_fields(Path(path), spec, labelled=False):
+        for lines, block, _ in read_fields(Path(path), spec, labelled=False, bad=bad):
             names += [f"{path}:{line}" for line in lines]
             fields.append(block)
             found += len(block)
-        if not found:
+        if not found and not bad.count:
             raise InputError(f"{path} has no rows below the names of its columns")
-    return Inputs(Arrays(fields=np.concatenate(fields)), names)
+    return Inputs(Arrays(fields=known_of(spec).numbers(np.concatenate(fields))), names)
 
 
-def _rows(given: Sequence[Mapping[str, Any]], spec: Spec) -> Inputs:
+def _rows(given: Sequence[Mapping[str, Any]], spec: Spec, bad: Bad) -> Inputs:
     columns = [*spec["integers"], *spec["categories"]]
     for i, row in enumerate(given):
         if lacking := [name for name in columns if name not in row]:
             raise InputError(f"inputs, row {i}: no value of {', '.join(lacking)}: None says that there is none")
-    texts = [["" if row[name] is None else str(row[name]) for name in columns] for row in given]
-    cells = replace(make_cells("inputs", range(len(given)), texts), names=columns)
-    return Inputs(Arrays(fields=encode(cells, spec)), [str(i) for i in range(len(given))])
+    format = to_format(spec["format"])
+    texts = [[to_cell(row[name], format) for name in columns] for row in given]
+    cells = replace(make_cells("inputs", range(len(given)), texts, format), names=columns)
+    if bad.skip:
+        cells = readable(cells, lambda cells: encode(cells, spec), bad)
+    return Inputs(Arrays(fields=known_of(spec).numbers(encode(cells, spec))), [str(i) for i in cells.lines])
 
 
 def signature(spec: Spec) -> Signature:
     columns = [*spec["integers"], *spec["categories"]]
-    about = "codes of integers, hashes of categories, >= 0, as `cells.py` of the task makes them: "
+    about = "the number of each column's value, as the task makes it by `known.npy`: "
     return Signature(
         {"fields": Field("int32", (len(columns),), about + listed(columns, "spec.json"))},
         {"logit": Field("float32", (), "of a click, whose probability is 1 / (1 + exp(-logit))")},

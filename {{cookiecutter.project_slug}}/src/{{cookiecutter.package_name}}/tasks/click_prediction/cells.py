@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ...data.bad import STRICT, Bad
-from ...data.tables import read_rows
+from ...data.tables import PLAIN, Format, other_delimiter, read_rows
 from ...errors import InputError
 
 BLOCK = 1 << 19  # bytes that are read at once; what is made of them fits a processor's cache
@@ -32,6 +32,7 @@ class Cells:
         lines: int [rows], of each row in the file.
         text: uint8, the bytes.
         starts, ends: int [rows, columns], where in `text` each cell begins and ends, without blanks around it.
+        format: how cells are read.
     """
 
     path: Path | str
@@ -40,6 +41,7 @@ class Cells:
     text: np.ndarray
     starts: np.ndarray
     ends: np.ndarray
+    format: Format = PLAIN
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -60,9 +62,9 @@ class Cells:
 
 
 def read_cells(
-    path: Path, delimiter: str, columns: int = 0, progress: Callable[[int], object] = int, bad: Bad = STRICT
+    path: Path, format: Format, columns: int = 0, progress: Callable[[int], object] = int, bad: Bad = STRICT
 ) -> Iterator[Cells]:
-    """All rows that are not empty, in order. Cells may be quoted where the delimiter is a comma, which takes longer.
+    """All rows that are not empty, in order. Where cells are quoted, that takes longer.
 
     Args:
         columns: how many each row has; 0: as many as the first.
@@ -73,10 +75,8 @@ def read_cells(
         InputError: for a file that is missing or empty, a row of another length, and bytes that are no UTF-8.
     """
     try:
-        if delimiter == "," and _has_quotes(path):
-            yield from _read_quoted(path, delimiter, columns, progress, bad)
-        else:
-            yield from _read_plain(path, delimiter, columns, progress, bad)
+        read = _read_quoted if format.quotes and _has_quotes(path) else _read_plain
+        yield from read(path, format, columns, progress, bad)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
 
@@ -96,18 +96,26 @@ def readable(cells: Cells, check: Callable[[Cells], object], bad: Bad) -> Cells:
     return replace(cells, **joined)
 
 
-def make_cells(path: Path | str, lines: Sequence[int], rows: Sequence[Sequence[str]]) -> Cells:
+def make_cells(path: Path | str, lines: Sequence[int], rows: Sequence[Sequence[str]], format: Format = PLAIN) -> Cells:
     """Of texts."""
     cells = [cell.strip(" ").encode() for row in rows for cell in row]
     ends = np.cumsum([len(cell) for cell in cells], dtype=np.int64)
     starts = np.concatenate([[0], ends[:-1]])
     text = np.frombuffer(b"".join(cells) or b" ", np.uint8)
     shape = (len(rows), -1)
-    return Cells(path, [], np.array(lines), text, starts.reshape(shape), ends.reshape(shape))
+    return Cells(path, [], np.array(lines), text, starts.reshape(shape), ends.reshape(shape), format)
+
+
+def categories(cells: Cells) -> np.ndarray:
+    """int32 [rows, columns], >= 0: a hash of each cell's code, as `Format.code` has it; 0 where it is missing."""
+    found = hashes(_without_zeros(cells))
+    if words := cells.format.missing:
+        found[np.isin(found, hashes(make_cells("", range(len(words)), [[word] for word in words])))] = 0
+    return found
 
 
 def hashes(cells: Cells) -> np.ndarray:
-    """int32 [rows, columns], >= 0: a hash of each cell's bytes, the same everywhere and always.
+    """int32 [rows, columns], >= 0: a hash of each cell's bytes, the same everywhere and always; 0 of an empty one.
 
     A polynomial of the bytes modulo 2**64, of all cells by one cumulative sum, and its bits mixed. Of a million
     different cells, some 200 share a hash with another.
@@ -122,11 +130,11 @@ def hashes(cells: Cells) -> np.ndarray:
     return (x >> np.uint64(33)).astype(np.int32)
 
 
-def integers(cells: Cells, wanted: str = "no number") -> tuple[np.ndarray, np.ndarray]:
-    """(float64 [rows, columns], bool, where there is one). What is not whole is cut down: 3.5 is 3, -3.5 is -4.
+def integers(cells: Cells) -> tuple[np.ndarray, np.ndarray]:
+    """(float64 [rows, columns] of whole numbers, bool, where there is one).
 
     Raises:
-        InputError: for text, which is `wanted`.
+        InputError: for text, and for a number with a fraction.
     """
     text, starts, ends = cells.text, cells.starts, cells.ends
     present = ends > starts
@@ -142,8 +150,19 @@ def integers(cells: Cells, wanted: str = "no number") -> tuple[np.ndarray, np.nd
         plain &= ~inside | (digits < 10)
         values = np.where(inside, values * 10 + digits, values)
     found = np.where(negative, -values, values).astype(np.float64)
-    for row, column in np.argwhere(~plain):
-        found[row, column] = _number(cells, row, column, wanted)
+    for row, column in np.argwhere(~plain):  # that are not a few digits only
+        cell = cells.cell(row, column)
+        if cells.format.is_gap(cell):
+            present[row, column], found[row, column] = False, 0
+            continue
+        found[row, column] = value = cells.format.number(cell)
+        if not np.isfinite(value):
+            raise InputError(f"{cells.where(row, column)}: {cell!r} is no number")
+        if value != np.floor(value):
+            raise InputError(
+                f"{cells.where(row, column)}: {cell!r} has a fraction, and integers have none: multiply the column, so "
+                "that it is whole (as dollars to cents), or list it in --data.categories"
+            )
     return found, present
 
 
@@ -170,13 +189,30 @@ def ranges() -> list[str]:
 
 def labels(cells: Cells) -> np.ndarray:
     """int32 [rows] of 0 and 1, of a single column, also written as 0.0 and 1.0. Raises InputError for others."""
-    values, present = integers(cells, "neither 0 nor 1")
-    wrong = ~present | (values != 0) & (values != 1)
-    longer = (cells.ends - cells.starts)[:, 0] > 1  # `integers` cuts 0.5 down to 0
-    for row in np.flatnonzero(wrong[:, 0] | longer):
-        if wrong[row, 0] or float(cells.cell(row, 0)) != values[row, 0]:
-            raise InputError(f"{cells.where(row, 0)}: {cells.cell(row, 0)!r} is neither 0 nor 1")
-    return values[:, 0].astype(np.int32)
+    found = cells.text[np.minimum(cells.starts[:, 0], len(cells.text) - 1)].astype(np.int32) - ord("0")
+    plain = (cells.ends - cells.starts == 1)[:, 0] & ((found == 0) | (found == 1))
+    for row in np.flatnonzero(~plain):
+        cell = cells.cell(row, 0)
+        if (value := cells.format.number(cell)) not in (0, 1):
+            raise InputError(f"{cells.where(row, 0)}: {cell!r} is neither 0 nor 1")
+        found[row] = value
+    return found
+
+
+def _without_zeros(cells: Cells) -> Cells:
+    """Whole numbers without a fraction of zeros: 5.0, as a column of codes with gaps is often written, is 5."""
+    text, starts, point = cells.text, cells.starts, ord(cells.format.decimal)
+    ends = cells.ends
+    if not (text == point).any():
+        return cells
+    while (zero := (ends > starts) & (text[ends - 1] == ord("0"))).any():
+        ends = ends - zero
+    shortened = (ends < cells.ends) & (ends > starts) & (text[ends - 1] == point)
+    ends = ends - shortened
+    others = np.concatenate([[0], np.cumsum((text < ord("0")) | (text > ord("9")))])  # before each place
+    digits = starts + (text[np.minimum(starts, len(text) - 1)] == ord("-"))
+    whole = shortened & (ends > digits) & (others[ends] == others[np.minimum(digits, len(text))])
+    return replace(cells, ends=np.where(whole, ends, cells.ends))
 
 
 def _has_quotes(path: Path) -> bool:
@@ -184,7 +220,7 @@ def _has_quotes(path: Path) -> bool:
         return any(b'"' in block for block in iter(lambda: file.read(BLOCK), b""))
 
 
-def _read_plain(path: Path, delimiter: str, columns: int, progress: Callable, bad: Bad) -> Iterator[Cells]:
+def _read_plain(path: Path, format: Format, columns: int, progress: Callable, bad: Bad) -> Iterator[Cells]:
     line, rest, empty = 1, b"", True
     with path.open("rb") as file:
         if file.read(3) != b"\xef\xbb\xbf":  # a byte order mark
@@ -194,7 +230,7 @@ def _read_plain(path: Path, delimiter: str, columns: int, progress: Callable, ba
             cut = read.rfind(b"\n") + 1
             whole, rest = read[:cut], read[cut:]
             if whole.strip(b"\r\n"):
-                found = _split(path, line, whole.replace(b"\r\n", b"\n"), delimiter, columns, bad)
+                found = _split(path, line, whole.replace(b"\r\n", b"\n"), format, columns, bad)
                 columns, empty = found.starts.shape[1], False
                 yield found
             line += whole.count(b"\n")
@@ -205,7 +241,7 @@ def _read_plain(path: Path, delimiter: str, columns: int, progress: Callable, ba
         raise InputError(f"{path} is empty")
 
 
-def _split(path: Path, line: int, block: bytes, delimiter: str, columns: int, bad: Bad) -> Cells:
+def _split(path: Path, line: int, block: bytes, format: Format, columns: int, bad: Bad) -> Cells:
     """The cells of whole lines, of which the first is number `line`. columns = 0: as many as the first has."""
     text = np.frombuffer(block, np.uint8)
     if text.max() >= 128:
@@ -214,14 +250,15 @@ def _split(path: Path, line: int, block: bytes, delimiter: str, columns: int, ba
         if (place := block.find(byte)) >= 0:
             row = line + block.count(b"\n", 0, place)
             raise InputError(f"{path}, row {row}: {what}: save the file as UTF-8 with the line ends of this system")
-    separators = np.flatnonzero((text == ord(delimiter)) | (text == ord("\n")))
+    separators = np.flatnonzero((text == ord(format.delimiter)) | (text == ord("\n")))
     newlines = separators[text[separators] == ord("\n")]
     counts = np.diff(np.searchsorted(separators, newlines), prepend=-1)
     blank = np.diff(newlines, prepend=-1) == 1
     columns = columns or int(counts[~blank][0])
     wrong = (counts != columns) & ~blank
     for row in np.flatnonzero(wrong):
-        bad.add(InputError(f"{path}, row {line + row}: {counts[row]} columns, expected {columns}"))
+        hint = other_delimiter([block[: newlines[0]].decode()], format) if columns == line == 1 else ""
+        bad.add(InputError(f"{path}, row {line + row}: {counts[row]} columns, expected {columns}{hint}"))
     starts = np.concatenate([[0], separators[:-1] + 1])
     left_out = blank | wrong
     if left_out.any():
@@ -233,13 +270,14 @@ def _split(path: Path, line: int, block: bytes, delimiter: str, columns: int, ba
     while (trailing := (starts < ends) & (text[ends - 1] == ord(" "))).any():
         ends = ends - trailing
     shape = (-1, columns)
-    return Cells(path, [], line + np.flatnonzero(~left_out), text, starts.reshape(shape), ends.reshape(shape))
+    lines = line + np.flatnonzero(~left_out)
+    return Cells(path, [], lines, text, starts.reshape(shape), ends.reshape(shape), format)
 
 
-def _read_quoted(path: Path, delimiter: str, columns: int, progress: Callable, bad: Bad) -> Iterator[Cells]:
-    rows = read_rows(path, delimiter, columns=columns, bad=bad)
+def _read_quoted(path: Path, format: Format, columns: int, progress: Callable, bad: Bad) -> Iterator[Cells]:
+    rows = read_rows(path, format, columns=columns, bad=bad)
     while some := list(itertools.islice(rows, ROWS)):
-        cells = make_cells(path, [line for line, _ in some], [row for _, row in some])
+        cells = make_cells(path, [line for line, _ in some], [row for _, row in some], format)
         yield cells
         progress(int(cells.ends[-1, -1]) + cells.ends.size)  # and the delimiters
 
@@ -252,18 +290,6 @@ def _check_utf8(path: Path, line: int, block: bytes) -> None:
         raise InputError(
             f"{path}, row {row}: byte 0x{block[error.start]:02x} is no UTF-8 text: save the file as UTF-8"
         ) from error
-
-
-def _number(cells: Cells, row: int, column: int, wanted: str) -> float:
-    """Of a cell that is not a few digits only."""
-    cell = cells.cell(row, column)
-    try:
-        value = np.floor(float(cell))
-    except ValueError:
-        value = np.nan
-    if not np.isfinite(value):
-        raise InputError(f"{cells.where(row, column)}: {cell!r} is {wanted}")
-    return value
 
 
 @functools.lru_cache(maxsize=8)

@@ -7,20 +7,19 @@ from PIL import Image, ImageDraw
 
 from ...data.sources import Batch, Spec
 from .cells import ranges
+from .data import known_of
 from .metrics import Group, reliability
 
 
 def examples(batch: Batch, outputs: Batch, spec: Spec, count: int = 16, fields: int = 12) -> dict[str, str]:
     """The first rows with their probabilities, as a table: integers as the ranges, categories as the buckets seen."""
     names, found = [*spec["integers"], *spec["categories"]][:fields], probabilities(outputs["logit"])
-    of_code = ranges()
+    of_code, known = ranges(), known_of(spec)
+    integers = len(spec["integers"])
+    shown = [[of_code[v] if i < integers else f"#{v}" for v in known.values(i)] + ["?"] for i in range(len(names))]
     lines = [f"| probability | click | {' | '.join(names)} |", "|---" * (2 + len(names)) + "|"]
     for row, label, p in zip(batch["fields"][:count], batch["label"], found, strict=False):
-        integers = len(spec["integers"])
-        values = [
-            of_code[value] if i < integers else f"#{value % size}"
-            for i, (value, size, _) in enumerate(zip(row, spec["sizes"], names, strict=False))
-        ]
+        values = [of_field[number] for of_field, number in zip(shown, row, strict=False)]
         lines.append(f"| {p:.4f} | {label} | {' | '.join(values)} |")
     return {"examples": "\n".join(lines)}
 

@@ -1,6 +1,11 @@
-"""Clicks as NumPy: fields int32 [n, fields], integers first, as codes and hashes; labels int32 [n], 1 for a click."""
+"""Clicks as NumPy: fields int32 [n, fields], integers first; labels int32 [n], 1 for a click.
 
-import copy
+A field's values are numbered as the training rows have them: a row of a file is first made codes (of integers) and
+hashes (of categories), its raw values, and these are looked up. What training rows lack has the number after the last.
+"""
+
+import functools
+import hashlib
 import mmap
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,12 +15,14 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ...config import Config, DataConfig, PositiveInt, Probability, closest, option
+from ...config import Config, DataConfig, PositiveInt, Probability, option
 from ...data.bad import STRICT, Bad
-from ...data.files import convert_once, say_once
+from ...data.columns import advice, listed, look_at
+from ...data.files import convert_once, find_own, say_once
 from ...data.sources import Arrays, Batch, Dataset, Spec
+from ...data.tables import OwnTableConfig, column_names, find_table, no_column, split_names, to_format
 from ...errors import InputError
-from .cells import INTEGER_CODES, Cells, codes, hashes, integers, labels, make_cells, read_cells, readable
+from .cells import INTEGER_CODES, Cells, categories, codes, hashes, integers, labels, make_cells, read_cells, readable
 
 
 @dataclass(frozen=True)
@@ -45,73 +52,150 @@ class FileConfig(ClicksConfig):
 class CriteoConfig(FileConfig):
     """Criteo's Display Advertising Challenge (Kaggle 2014): label, 13 integers, 26 categories, in order of time."""
 
-    path: str = option("criteo/train.txt", "file in root, or an absolute path")
+    path: str = option("criteo/train.txt", "the file, in the working folder or in root")
 
 
 @dataclass(frozen=True)
-class CsvConfig(FileConfig):
+class CsvConfig(FileConfig, OwnTableConfig):
     """A CSV file whose first row names the columns."""
 
-    path: str = option("clicks.csv", "file in root, or an absolute path")
+    path: str = option("clicks.csv", "the file, in the working folder or in root")
+    test_path: str = option("", "a file to test on, in place of test_fraction of the rows")
     label: str = option("click", "its column of 1 for a click and 0 for none")
     integers: str = option("", "its columns of whole numbers, separated by commas")
     categories: str = option("", "its other columns to use; without both: all, by what stands in the first rows")
 
 
+PLAIN = OwnTableConfig().format()
 CRITEO = {
     "layout": "criteo",
+    "format": {**PLAIN, "delimiter": "\t", "quotes": False},
     "label": "label",
     "integers": [f"I{i}" for i in range(1, 14)],
     "categories": [f"C{i}" for i in range(1, 27)],
 }
 GENERATED = {
     "layout": "csv",
+    "format": PLAIN,
     "label": "click",
     "integers": ["visits", "age", "price"],
     "categories": ["weekday", "hour", "device", "format", "country", "segment", "advertiser", "site"],
 }
 VALUES = (7, 24, 4, 6, 20, 12, 16, 30)  # of each of these categories
-CONVERSION = 1  # raise it where the numbers made of a file change
+CONVERSION = 2  # raise it where the numbers made of a file change
 PIECE = 1024  # examples that are read from mapped files before their pages are given back: each holds some 64 KB
 
 
 class Mapped(Arrays):
-    """Examples in files that are mapped into memory, of which little is there at a time, whatever the files' size.
+    """Rows of a file whose raw values and labels are mapped into memory, of which little is there at a time, whatever
+    the file's size: the system would keep what was read in this process for as long as it has room.
 
-    The system would keep what was read in this process for as long as it has room.
+    Args:
+        digest: of the whole file's values.
+        rows: of the file.
+        known: what numbers the raw values.
     """
 
-    def __init__(self, maps: Collection[mmap.mmap], **arrays: np.ndarray):
-        super().__init__(**arrays)
-        self.maps = maps
+    def __init__(
+        self, maps: Collection[mmap.mmap], raw: np.ndarray, label: np.ndarray, digest: str, rows: slice, known: "Known"
+    ):
+        self.maps, self.raw, self.label, self.known = maps, raw[rows], label[rows], known
+        self._digest = f"{digest} {rows.indices(len(label))[:2]}"
+
+    @functools.cached_property
+    def arrays(self) -> Batch:
+        """All at once."""
+        return self[np.arange(len(self))]
+
+    def __len__(self) -> int:
+        return len(self.label)
 
     def __getitem__(self, indices: np.ndarray) -> Batch:
         pieces = []
         for start in range(0, len(indices), PIECE):
-            pieces.append(super().__getitem__(indices[start : start + PIECE]))
+            some = indices[start : start + PIECE]
+            pieces.append({"fields": self.known.numbers(self.raw[some]), "label": self.label[some]})
             for mapped in self.maps if hasattr(mmap, "MADV_DONTNEED") else ():  # not on Windows
                 mapped.madvise(mmap.MADV_DONTNEED)
-        return {name: np.concatenate([piece[name] for piece in pieces]) for name in self.arrays}
+        return {name: np.concatenate([piece[name] for piece in pieces]) for name in ("fields", "label")}
+
+    def digest(self) -> str:
+        known = hashlib.blake2b(np.ascontiguousarray(self.known.seen), digest_size=16).hexdigest()
+        return f"{self._digest} {known}"
+
+
+class Known:
+    """The raw values that training rows have.
+
+    Args:
+        seen: bool [sum of sizes], whether they have each value of the first field, of the second and so on.
+        sizes: how many values a field can have; raw ones count modulo these.
+    """
+
+    def __init__(self, seen: np.ndarray, sizes: Sequence[int]):
+        self.seen, self._sizes = seen, np.array(sizes, np.int32)
+        self._offsets = np.concatenate([[0], np.cumsum(self._sizes)]).astype(np.int32)
+        numbers = [np.cumsum(part) - 1 for part in np.split(seen, self._offsets[1:-1])]
+        self.counts = [int(part[-1]) + 1 for part in numbers]
+        unseen = np.repeat(self.counts, self._sizes)
+        self._numbers = np.where(seen, np.concatenate(numbers), unseen).astype(np.int32)
+
+    @classmethod
+    def of(cls, raw: np.ndarray, sizes: Sequence[int]) -> "Known":
+        """raw: int32 [rows, fields], of the training rows."""
+        seen, modulus, offsets = np.zeros(sum(sizes), bool), np.array(sizes, np.int32), np.cumsum([0, *sizes[:-1]])
+        for start in range(0, len(raw), PIECE):
+            seen[raw[start : start + PIECE] % modulus + offsets] = True
+        return cls(seen, sizes)
+
+    def numbers(self, raw: np.ndarray) -> np.ndarray:
+        """int32 [rows, fields] -> int32 [rows, fields]; of what training rows lack, how many values of it there are."""
+        return self._numbers[raw % self._sizes + self._offsets[:-1]]
+
+    def values(self, field: int) -> np.ndarray:
+        """int [count]: the raw value of each number of a field, modulo its size."""
+        return np.flatnonzero(self.seen[self._offsets[field] : self._offsets[field + 1]])
 
 
 def load(config: Config, spec: Spec | None = None) -> Dataset:
     """`fields`: int32 [n, fields], `label`: int32 [n], in memory or mapped into it; split in the order of the rows.
 
-    spec: a run's, which says what columns there are and what they are taken as.
+    spec: a run's, which says what columns there are, what they are taken as, and which values its training rows had.
     """
-    data = config.data
+    data, test_path = config.data, getattr(config.data, "test_path", "")
     if isinstance(data, GeneratedConfig):
         columns, (arrays, _) = GENERATED, generate(data.examples)
-        where = "the generated data"
+        where, maps, digest = "the generated data", (), ""
+        raw, label = arrays.arrays["fields"], arrays.arrays["label"]
     else:
         where = _find(data)
         if isinstance(data, CriteoConfig):
             columns = CRITEO
         else:
             columns = {name: spec[name] for name in GENERATED} if spec else _csv_columns(where, data)
-        arrays = _converted(where, columns, Path(data.cache) if data.cache else where.parent, data.skip_bad)
-    sizes = [INTEGER_CODES] * len(columns["integers"]) + [data.buckets] * len(columns["categories"])
-    return Dataset(*_split(arrays, data, where), {**columns, "sizes": sizes})
+        maps, raw, label, digest = _converted(where, columns, data)
+    parts = _split(label, data, where, tested_apart=bool(test_path))
+    if spec is None:
+        known = Known.of(raw[parts[0]], sizes_of(columns, data.buckets))
+        _say_constant(where, columns, known)
+        spec = {**columns, "buckets": data.buckets, "sizes": known.counts, "known.npy": known.seen}
+    known = known_of(spec)
+    splits = [Mapped(maps, raw, label, digest, part, known) for part in parts]
+    if test_path:
+        maps, raw, label, digest = _converted(find_table(data, "test_path"), columns, data)
+        splits[2] = Mapped(maps, raw, label, digest, slice(None), known)
+    if isinstance(data, GeneratedConfig):
+        return Dataset(*(Arrays(**split.arrays) for split in splits), spec, drawn=True)
+    return Dataset(*splits, spec)
+
+
+def sizes_of(columns: Mapping[str, Any], buckets: int) -> list[int]:
+    """How many raw values each field can have."""
+    return [INTEGER_CODES] * len(columns["integers"]) + [buckets] * len(columns["categories"])
+
+
+def known_of(spec: Spec) -> Known:
+    return Known(spec["known.npy"], sizes_of(spec, spec["buckets"]))
 
 
 def generate(examples: int) -> tuple[Arrays, np.ndarray]:
@@ -148,23 +232,24 @@ def generate(examples: int) -> tuple[Arrays, np.ndarray]:
 def read_fields(
     path: Path, columns: Mapping[str, Any], *, labelled: bool, progress=int, bad: Bad = STRICT
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
-    """(int [n], int32 [n, fields], int32 [n]): the lines, fields and labels of a file, block by block.
+    """(int [n], int32 [n, fields], int32 [n]): the lines, raw values and labels of a file, block by block.
 
     labelled: whether labels are asked for; without, they may be missing, and are None. bad: takes bad rows.
 
     Raises:
         InputError: for what is wrong with the file, with its row and column.
     """
-    criteo = columns["layout"] == "criteo"
+    criteo, format = columns["layout"] == "criteo", to_format(columns["format"])
     names = [columns["label"], *columns["integers"], *columns["categories"]]
-    delimiter, width = ("\t", len(names)) if criteo else (",", 0)
+    width = len(names) if criteo else 0
     header = None
 
     def check(cells: Cells) -> None:
         integers(cells.columns(columns["integers"]))
-        labels(cells.columns(names[:1]))
+        if labelled:
+            labels(cells.columns(names[:1]))
 
-    for cells in read_cells(path, delimiter, width if labelled else 0, progress, bad):
+    for cells in read_cells(path, format, width if labelled else 0, progress, bad):
         if header is None and criteo:
             found = cells.starts.shape[1]
             if found not in (width, width - 1):
@@ -173,7 +258,7 @@ def read_fields(
             header = names[width - found :]
         elif header is None:
             header, cells = _header(cells), cells.rows(slice(1, None))
-            _check_names(path, header, names if labelled else names[1:])
+            _check_names(path, header, names if labelled else names[1:], columns)
         cells = replace(cells, names=header)
         if bad.skip:
             cells = readable(cells, check, bad)
@@ -183,114 +268,126 @@ def read_fields(
 def encode(cells: Cells, columns: Mapping[str, Any]) -> np.ndarray:
     """int32 [rows, fields]: the codes of the integers, the hashes of the categories."""
     numbers = codes(*integers(cells.columns(columns["integers"])))
-    return np.concatenate([numbers, hashes(cells.columns(columns["categories"]))], 1)
+    return np.concatenate([numbers, categories(cells.columns(columns["categories"]))], 1)
 
 
 def _find(config: FileConfig) -> Path:
-    path = Path(config.root) / config.path
-    if path.is_file():
-        return path
-    place = "another place is named by --data.root and --data.path"
-    if isinstance(config, CriteoConfig):
-        source = "https://www.kaggle.com/c/criteo-display-ad-challenge"
-        raise InputError(f"{path} is missing: put {path.name} of {source} there, which asks for an account; {place}")
-    raise InputError(f"{path} is missing: {place}")
+    try:
+        return find_own(config.root, config.path, "data.path")
+    except InputError as error:
+        if not isinstance(config, CriteoConfig):
+            raise
+        name, source = Path(config.path).name, "https://www.kaggle.com/c/criteo-display-ad-challenge"
+        raise InputError(f"{error}: put {name} of {source} there, which asks for an account") from error
 
 
 def _csv_columns(path: Path, config: CsvConfig) -> dict[str, Any]:
     """What the columns are taken as: those that are named, or else all, by what stands in the first rows."""
-    given = [
-        [name.strip() for name in text.split(",") if name.strip()] for text in (config.integers, config.categories)
-    ]
+    columns = {"layout": "csv", "format": config.format(), "label": config.label}
+    given = [split_names(config.integers), split_names(config.categories)]
     names = [config.label, *given[0], *given[1]]
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(
             f"data.label, data.integers and data.categories name the column {twice[0]!r} {names.count(twice[0])} times"
         )
-    first = next(read_cells(path, ",", bad=Bad(config.skip_bad)))
+    first = next(read_cells(path, to_format(columns["format"]), bad=Bad(config.skip_bad)))
     header = _header(first)
-    _check_names(path, header, names)
+    _check_names(path, header, names, columns)
     if len(names) == 1:
-        first = replace(first.rows(slice(1, None)), names=header)
-        for name in header:
-            if name != config.label:
-                given[not _holds_numbers(first.columns([name]))].append(name)
-        if not any(given):
-            raise InputError(f"{path} has no column but {config.label!r}: there is nothing to predict from")
-        taken = [
-            f"{kind}: {', '.join(found) or 'none'}"
-            for kind, found in zip(("integers", "categories"), given, strict=True)
-        ]
-        say_once(f"columns of {path}", f"{path}: {'; '.join(taken)} (others with --data.integers, --data.categories)")
-    return {"layout": "csv", "label": config.label, "integers": given[0], "categories": given[1]}
+        given = _guessed(replace(first.rows(slice(1, None)), names=header), config.label)
+    return {**columns, "integers": given[0], "categories": given[1]}
 
 
-def _holds_numbers(cells: Cells) -> bool:
-    """Whether all that stands in the cells are numbers."""
-    try:
-        return bool(integers(cells)[1].any())
-    except InputError:
-        return False
+def _guessed(cells: Cells, label: str) -> list[list[str]]:
+    """The columns that look like integers, and the others but the label and those without a name. Says so."""
+    path, given, looks, unnamed = cells.path, [[], []], {}, []
+    for i, name in enumerate(cells.names):
+        if name == f"Unnamed: {i}":
+            unnamed.append(name)
+        elif name != label:
+            column = [cells.cell(row, i) for row in range(len(cells))]
+            look = look_at(column, cells.format)
+            has_numbers = look.kind == "numbers" and not all(map(cells.format.is_gap, column))
+            if has_numbers:
+                integers(cells.columns([name]))  # or it has fractions
+            elif look.kind in ("written", "words"):
+                looks[name] = look
+            given[not has_numbers].append(name)
+    if not any(given):
+        raise InputError(f"{path} has no column but {label!r}: there is nothing to predict from")
+    kinds = zip(("integers", "categories"), given, strict=True)
+    taken = "; ".join(f"{kind}: {', '.join(found) or 'none'}" for kind, found in kinds)
+    taken += f"; left out: {listed(unnamed)}, which has no name" if unnamed else ""
+    taken += f"; if integers are meant, {advice(looks, cells.format, [], [])}" if looks else ""
+    say_once(f"columns of {path}", f"{path}: {taken} (others with --data.integers, --data.categories)")
+    return given
+
+
+def _say_constant(where: Path | str, columns: Mapping[str, Any], known: Known) -> None:
+    names = [*columns["integers"], *columns["categories"]]
+    if constant := [name for name, count in zip(names, known.counts, strict=True) if count == 1]:
+        say_once(
+            f"constant columns of {where}",
+            f"{where}: {', '.join(constant)}: the same in every training row, so that nothing is learnt by it",
+        )
 
 
 def _header(cells: Cells) -> list[str]:
     """The names in the first row."""
-    names = [cells.cell(0, i) for i in range(cells.starts.shape[1])]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise InputError(f"{cells.path} has {names.count(twice[0])} columns {twice[0]!r}: give each its own name")
-    if "" in names:
-        raise InputError(f"{cells.path}, row 1: column {names.index('') + 1} has no name: give it one")
-    return names
+    return column_names(cells.path, [cells.cell(0, i) for i in range(cells.starts.shape[1])])
 
 
-def _check_names(path: Path, header: Sequence[str], wanted: Sequence[str]) -> None:
+def _check_names(path: Path, header: Sequence[str], wanted: Sequence[str], columns: Mapping[str, Any]) -> None:
     for name in wanted:
         if name not in header:
-            raise InputError(f"{path} has no column {name!r}: {closest(name, header)}")
+            raise no_column(path, name, header, to_format(columns["format"]))
 
 
-def _converted(path: Path, columns: Mapping[str, Any], cache: Path, skip_bad: bool) -> Arrays:
-    """The file's numbers, mapped from files that are made of it the first time."""
+def _converted(
+    path: Path, columns: Mapping[str, Any], config: FileConfig
+) -> tuple[Collection[mmap.mmap], np.ndarray, np.ndarray, str]:
+    """(what is mapped, raw values, labels, a digest of both) of a file, by files that are made of it the first time."""
 
     def convert(folder: Path) -> None:
-        bad = Bad(skip_bad)
+        bad, digest = Bad(config.skip_bad), hashlib.blake2b(digest_size=16)
         bar = tqdm(desc=path.name, total=path.stat().st_size, unit="B", unit_scale=True, leave=False, delay=1)
         with bar, (folder / "fields").open("wb") as fields_file, (folder / "label").open("wb") as label_file:
             for _, fields, clicks in read_fields(path, columns, labelled=True, progress=bar.update, bad=bad):
-                fields_file.write(fields.tobytes())
-                label_file.write(clicks.tobytes())
+                for values, file in ((fields, fields_file), (clicks, label_file)):
+                    file.write(values.tobytes())
+                    digest.update(values.tobytes())
             if not label_file.tell():
                 bad.say(0)
                 raise InputError(f"{path} has no rows below the names of its columns")
         (folder / "bad.json").write_text(bad.to_text())
+        (folder / "digest").write_text(digest.hexdigest())
 
-    folder = convert_once(cache, [path], repr((CONVERSION, sorted(columns.items()), skip_bad)), convert)
+    cache = Path(config.cache) if config.cache else path.parent
+    folder = convert_once(cache, [path], repr((CONVERSION, sorted(columns.items()), config.skip_bad)), convert)
     maps = {}
     for name in ("fields", "label"):
         with (folder / name).open("rb") as file:
             maps[name] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     label = np.frombuffer(maps["label"], np.int32)
     Bad.from_text((folder / "bad.json").read_text()).say(len(label))
-    return Mapped(maps.values(), fields=np.frombuffer(maps["fields"], np.int32).reshape(len(label), -1), label=label)
+    raw = np.frombuffer(maps["fields"], np.int32).reshape(len(label), -1)
+    return maps.values(), raw, label, (folder / "digest").read_text()
 
 
-def _split(arrays: Arrays, config: ClicksConfig, where: Path | str) -> list[Arrays]:
+def _split(label: np.ndarray, config: ClicksConfig, where: Path | str, tested_apart: bool) -> list[slice]:
     """Training, validation and test, one after the other. Raises InputError where one has no click, or only clicks."""
-    n = len(arrays)
-    test = n - round(n * config.test_fraction)
+    n = len(label)
+    test = n - (0 if tested_apart else round(n * config.test_fraction))
     val = max(test - round(n * config.val_fraction), 0)
-    splits = []
-    for name, part in {"training": slice(val), "validation": slice(val, test), "test": slice(test, n)}.items():
-        split = copy.copy(arrays)
-        split.arrays = {key: array[part] for key, array in arrays.arrays.items()}
-        if len(found := _outcomes(split.arrays["label"])) < 2:
+    parts = {"training": slice(0, val), "validation": slice(val, test), "test": slice(test, n)}
+    for name, part in parts.items():
+        if not (name == "test" and tested_apart) and len(found := _outcomes(label[part])) < 2:
             what = "no rows" if not found else "only clicks" if 1 in found else "no click"
             raise InputError(
                 f"{where}: the {name} split has {what}: splits are taken in the order of the {n:,} rows, see "
                 "data.val_fraction and data.test_fraction; shuffle the rows if they have no order of time"
             )
-        splits.append(split)
-    return splits
+    return list(parts.values())
 
 
 def _outcomes(labels: np.ndarray) -> set[int]:

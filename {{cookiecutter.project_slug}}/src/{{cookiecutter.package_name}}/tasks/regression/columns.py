@@ -2,22 +2,20 @@
 
 import dataclasses
 import json
-import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from ...config import closest
+from ...data.columns import advice, listed, look_at
 from ...data.files import say_once
 from ...data.sources import Batch
-from ...data.tables import Table
+from ...data.tables import Table, no_column
 from ...errors import InputError
 
-FEW = 50  # names: so many may be a category's
-SHOWN = 5
+SHOWN = 5  # columns that are named
 
 
 class Roles(NamedTuple):
@@ -143,9 +141,7 @@ def fit(table: Table, train: np.ndarray, roles: Roles, min_count: int = 1) -> Co
     for key, names in {"target": [target], "categorical": categorical, "drop": drop}.items():
         for name in names:
             if name not in table.names:
-                raise InputError(
-                    f"data.{key} = {name!r}: {table.path} has no such column: {closest(name, table.names)}"
-                )
+                raise InputError(f"data.{key}: {no_column(table.path, name, table.names, table.format)}")
     numeric = [name for name in table.names if name not in (target, *categorical, *drop)]
     if not numeric and not categorical:
         raise InputError(f"{table.path} has no column left to predict {target} from: take some out of data.drop")
@@ -159,16 +155,17 @@ def fit(table: Table, train: np.ndarray, roles: Roles, min_count: int = 1) -> Co
         except InputError as error:
             wrong[name] = error
     if wrong:
-        raise InputError(f"{next(iter(wrong.values()))}: {advice(table, list(wrong), categorical, drop)}")
+        looks = {name: look_at(table.column(name), table.format) for name in wrong}
+        raise InputError(f"{next(iter(wrong.values()))}: {advice(looks, table.format, categorical, drop)}")
     left_out = {}
     for name in values:
         if table.is_unnamed(name):
             if not _is_index(values[name]):
-                way = f"give it a name in the first row, or --data.drop {shlex.quote(_joined([*drop, name]))}"
+                way = f"give it a name in the first row, or --data.drop {listed([*drop, name])}"
                 raise InputError(f"{table.path}: column {table.names.index(name) + 1} has no name: {way}")
             left_out[name] = "an index without a name"
-        elif (np.diff(values[name]) == 1).all() and len(table) > FEW:
-            way = f"if it is no measurement, --data.drop {shlex.quote(_joined([*drop, name]))}"
+        elif (np.diff(values[name]) == 1).all() and len(table) > 20:
+            way = f"if it is no measurement, --data.drop {listed([*drop, name])}"
             say_once(f"{name} of {table.path}", f"{table.path}: {name} counts the rows: {way}")
     numbers, categories = [], []
     for name in [name for name in values if name not in left_out]:
@@ -193,52 +190,6 @@ def fit(table: Table, train: np.ndarray, roles: Roles, min_count: int = 1) -> Co
             f"{table.path}: left out, as training rows tell nothing by them: {', '.join(named[:SHOWN])}{more}",
         )
     return Columns(numbers, categories, _fit_number(target, targets), list(left_out))
-
-
-def advice(table: Table, wrong: Sequence[str], categorical: Sequence[str], drop: Sequence[str]) -> str:
-    """What to do about columns that are no numbers: options to copy, and what each column looks like."""
-    names, texts, words, remarks = [], [], [], []
-    for name in wrong:
-        cells = [cell for cell in table.column(name) if not table.format.is_gap(cell)]
-        odd = Counter(cell for cell in cells if np.isnan(table.format.number(cell)))
-        distinct = len(set(cells))
-        if option := _other_numbers(table, cells):
-            remarks.append(f"{name}: numbers with {option}")
-        elif sum(odd.values()) <= 0.2 * len(cells) and len(odd) <= SHOWN:
-            words += odd
-            remarks.append(f"{name}: numbers, but {sum(odd.values()):,} of {len(cells):,} rows have {_some(odd)}")
-        elif distinct <= FEW and distinct <= len(cells) / 2:
-            names.append(name)
-            remarks.append(f"{name}: {distinct} names as {_some(Counter(cells))}")
-        else:
-            texts.append(name)
-            kind = "an identifier, another in each row" if distinct == len(cells) else f"{distinct:,} different texts"
-            remarks.append(f"{name}: {kind}")
-    options = {"categorical": [*categorical, *names] if names else (), "drop": [*drop, *texts] if texts else ()}
-    options["missing"] = [*table.format.missing, *dict.fromkeys(words)] if words else ()
-    copied = [f"--data.{key} {shlex.quote(_joined(found))}" for key, found in options.items() if found]
-    lead = f"add {' '.join(copied)} " if copied else "see "
-    return f"{lead}({'; '.join(remarks[:SHOWN])}{f'; and {len(remarks) - SHOWN} more' if len(remarks) > SHOWN else ''})"
-
-
-def _other_numbers(table: Table, cells: Sequence[str]) -> str:
-    """The options by which all cells are numbers, "" where none are."""
-    kinds = [(",", ""), (",", "."), (",", "space"), (".", ","), (".", "'"), (".", "space"), (",", "'")]
-    for decimal, thousands in kinds:
-        format = dataclasses.replace(table.format, decimal=decimal, thousands=thousands)
-        if not any(np.isnan(format.number(cell)) for cell in cells):
-            found = {"decimal": decimal} if decimal != "." else {}
-            found |= {"thousands": thousands} if thousands else {}
-            return " ".join(f"--data.{key} {shlex.quote(value)}" for key, value in found.items())
-    return ""
-
-
-def _some(counts: Mapping[str, int]) -> str:
-    return ", ".join(repr(name) for name in sorted(counts, key=lambda name: -counts[name])[:3])
-
-
-def _joined(names: Sequence[str]) -> str:
-    return ",".join(f'"{name}"' if "," in name else name for name in names)
 
 
 def _is_index(values: np.ndarray) -> bool:
