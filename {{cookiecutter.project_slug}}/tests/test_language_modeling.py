@@ -10,6 +10,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 from {{cookiecutter.package_name}} import load_config
 from {{cookiecutter.package_name}} import task as tasks
+from {{cookiecutter.package_name}}.data import files as data_files
 from {{cookiecutter.package_name}}.errors import InputError
 from {{cookiecutter.package_name}}.tasks.language_modeling import data, tokens
 from {{cookiecutter.package_name}}.tasks.language_modeling.data import TINY_SHAKESPEARE, pydoc_text
@@ -108,6 +109,78 @@ def test_files_are_joined_in_the_order_of_their_names(project):
     assert text_of(pattern, pattern.val).endswith(b"ccff")
 
 
+BOOKS = ("--data.name=text", "--data.root=.", "--model.context=1", "--data.val_fraction=0.5", "--data.test_fraction=0")
+
+
+@pytest.fixture
+def quiet(monkeypatch):
+    """A process that has said nothing yet."""
+    monkeypatch.setattr(data_files, "_said", set())
+
+
+@pytest.mark.parametrize("path", ["books", "books/*.txt", "books/**/*.txt", "books/*.[tT]*"])
+def test_a_suffix_may_be_in_any_case(project, path):
+    write("books/a.TXT", "a" * 100)
+    write("books/b.txt", "b" * 100)
+    found = dataset(*BOOKS, f"--data.path={path}")
+    assert (training_text(found), text_of(found, found.val)) == (b"a" * 99, b"b" * 100)
+
+
+def test_what_is_left_out_of_a_folder_is_told_in_one_line(project, quiet, capsys):
+    for name in ("a.txt", "b.md", "c.pdf", "d.pdf", ".DS_Store", "part2/e.txt"):
+        write(f"books/{name}", name * 50)
+    for _ in range(2):  # the second time beside what was converted
+        dataset(*BOOKS, "--data.path=books")
+    assert capsys.readouterr().err.splitlines() == [
+        "books: 4 of 5 entries are left out: 2 .pdf, 1 .md, 1 folder",
+        "data.test_fraction = 0: the validation part of books/a.txt is the test, too",
+    ]
+
+
+def test_of_a_pattern_the_folders_that_it_fits_are_told_unless_what_is_in_them_is_read(project, quiet, capsys):
+    write("books/a.txt", "a" * 100)
+    write("books/part2/b.txt", "b" * 100)
+    dataset(*BOOKS, "--data.path=books/*")
+    assert "books/*: 1 of 2 entries is left out: 1 folder\n" in capsys.readouterr().err
+    found = dataset(*BOOKS, "--data.path=books/**/*")
+    assert text_of(found, found.val) == b"b" * 100
+    assert "left out" not in capsys.readouterr().err
+
+
+def test_a_folder_of_ones_own_that_is_called_converted_is_read(project):
+    write("books/a.txt", "a" * 100)
+    write("books/converted-books/b.txt", "b" * 100)
+    found = dataset(*BOOKS, "--data.path=books/**/*.txt")
+    assert text_of(found, found.val) == b"b" * 100
+
+
+@pytest.mark.parametrize("path", ["books", "books/*.txt"])
+def test_a_link_to_nothing_is_an_error_or_counted(project, quiet, capsys, path):
+    write("books/a.txt", "a" * 100)
+    Path("books/b.txt").symlink_to("gone.txt")
+    assert refused(*BOOKS, f"--data.path={path}").startswith("books/b.txt is a link to nothing, gone.txt: ")
+    found = dataset(*BOOKS, f"--data.path={path}", "--data.skip_bad=true")
+    assert text_of(found, found.val) == b"a" * 50
+    assert "data.skip_bad leaves out 1 of 2: books/b.txt is a link to nothing" in capsys.readouterr().err
+
+
+PLACES = {"a file": "books/a.txt", "a folder": "./books", "a pattern": "books/*.txt"}
+
+
+@pytest.mark.parametrize("case", PLACES)
+def test_a_path_is_looked_for_in_the_working_folder_and_then_in_root(project, case):
+    options = [*BOOKS, f"--data.path={PLACES[case]}", "--data.root=data"]
+    write("data/books/a.txt", "d" * 100)
+    assert training_text(dataset(*options)).startswith(b"d" * 49)
+    [converted] = {path.parent for path in Path().rglob("converted-*")}
+    assert converted == Path("data/books")
+    write("books/other.md", "a folder that holds something else")
+    assert training_text(dataset(*options)).startswith(b"d" * 49)
+    write("books/a.txt", "w" * 100)
+    assert training_text(dataset(*options)).startswith(b"w" * 49)
+    assert {path.parent for path in Path().rglob("converted-*")} == {Path("data/books"), Path("books")}
+
+
 def test_a_mark_of_the_byte_order_is_no_text(project):
     write("text.txt", b"\xef\xbb\xbf" + b"abcdefgh" * 50)
     assert "\ufeff" not in json.loads(dataset(*OWN).spec["characters.json"])
@@ -125,6 +198,105 @@ def test_of_a_text_in_ascii_the_first_nine_tenths_are_for_training(project):
     write("text.txt", text)
     found = dataset(*OWN, "--data.test_fraction=0")
     assert text_of(found, found.val) == text[1110:].encode()
+
+
+# A text of its own for the test.
+
+
+def test_a_test_of_its_own_leaves_the_text_to_training_and_validation(own):
+    write("later.txt", TEXT[:5000])
+    found = dataset(*OWN, "--data.test_path=later.txt")
+    assert text_of(found, found.test) == TEXT[:5000].encode()
+    assert TEXT.encode().startswith(training_text(found)) and TEXT.encode().endswith(text_of(found, found.val))
+    assert len(training_text(found)) == pytest.approx(0.9 * len(TEXT.encode()), abs=40)
+
+
+@pytest.mark.parametrize("path", ["later", "later/*.txt"])
+@pytest.mark.parametrize("kind", ["characters", "bpe"])
+def test_a_test_of_its_own_may_be_a_folder_or_a_pattern(own, path, kind):
+    write("later/1.txt", TEXT[:500])
+    write("later/2.txt", TEXT[500:1000])
+    found = dataset(*OWN, f"--data.test_path={path}", f"--data.tokens={kind}", "--data.vocabulary=300")
+    assert text_of(found, found.test) == TEXT[:1000].encode()
+
+
+def test_shares_that_leave_nothing_for_training_do_not_matter_to_a_test_of_its_own(own):
+    write("later.txt", TEXT[:500])
+    options = config(*OWN, "--data.test_path=later.txt", "--data.val_fraction=0.5", "--data.test_fraction=0.6")
+    TASK.check(options)
+    assert len(training_text(load_data(options))) == pytest.approx(0.5 * len(TEXT.encode()), abs=40)
+
+
+def test_a_tokenizer_is_not_fitted_on_a_test_of_its_own(own):
+    write("later.txt", TEXT[:500] + "日")
+    line = refused(*OWN, "--data.test_path=later.txt")
+    assert line.startswith("later.txt has '日', for which the model has no token")
+    write("later.txt", "zzzz" * 200)
+    bpe = [
+        dataset(*OWN, "--data.tokens=bpe", "--data.vocabulary=300", f"--data.test_path={name}.txt")
+        for name in ("later", "text")
+    ]
+    assert bpe[0].spec == bpe[1].spec
+
+
+def test_a_test_of_its_own_that_is_missing_or_too_short_is_named(own):
+    line = refused(*OWN, "--data.test_path=later.txt")
+    assert line.startswith("data.test_path = 'later.txt': there is no later.txt that is a UTF-8 file")
+    write("later.txt", "a")
+    assert "later.txt: the test part has 1 tokens" in refused(*OWN, "--data.test_path=later.txt")
+
+
+# Digests.
+
+
+def digests(found):
+    return [split.digest() for split in (found.train, found.val, found.test)]
+
+
+@pytest.mark.parametrize("kind", ["characters", "bpe"])
+def test_the_same_text_elsewhere_has_the_same_digests(project, kind):
+    kinds = (f"--data.tokens={kind}", "--data.vocabulary=300")
+    write("one/a.txt", TEXT)
+    write("deep/er/b.txt", TEXT[:1000])
+    write("deep/er/c.txt", TEXT[1000:])
+    one = dataset(*OWN, *kinds, "--data.path=one/a.txt")
+    again = dataset(*OWN, *kinds, "--data.path=one/a.txt")
+    two = TASK.load(config(*OWN, *kinds, "--data.path=deep/er", "--data.cache=kept"), one.spec)
+    assert digests(one) == digests(again) == digests(two) and len({*digests(one)}) == 3
+
+
+def test_a_byte_that_changes_changes_the_digest_of_its_part(own):
+    before = digests(dataset(*OWN))
+    size = len(TEXT.encode())
+    for part, place in enumerate((0.3, 0.85, 0.95)):
+        content = bytearray(TEXT.encode())
+        at = content.index(b"Tag", int(place * size))
+        content[at] = ord("A")
+        write("text.txt", bytes(content))
+        same = [a == b for a, b in zip(digests(dataset(*OWN)), before, strict=True)]
+        assert same == [i != part for i in range(3)]
+
+
+def test_files_in_another_order_have_another_digest(project):
+    write("a/1.txt", TEXT)
+    write("a/2.txt", TEXT[::-1])
+    write("b/1.txt", TEXT[::-1])
+    write("b/2.txt", TEXT)
+    one, two = (digests(dataset(*OWN, f"--data.path={name}")) for name in "ab")
+    assert all(a != b for a, b in zip(one, two, strict=True))
+
+
+def test_digests_are_those_of_the_tokens_whether_they_are_kept_or_not(own):
+    kept = dataset(*OWN)
+    assert data._digest([np.array(kept.val.tokens)]) == kept.val.digest()
+    embedded = dataset()
+    assert data._digest([embedded.val.tokens]) == embedded.val.digest() != embedded.test.digest()
+
+
+def test_a_converted_text_is_not_read_for_its_digest(own, monkeypatch):
+    before = digests(dataset(*OWN))
+    monkeypatch.setattr(data, "_digest", None)
+    assert digests(dataset(*OWN)) == before
 
 
 # Tokenizers.
