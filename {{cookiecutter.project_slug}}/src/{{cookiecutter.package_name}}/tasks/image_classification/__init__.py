@@ -22,7 +22,7 @@ from .pictures import examples
 
 
 def inputs(given: Sequence[str | Path] | str | Path | np.ndarray, spec: Spec, bad: Bad = STRICT) -> Inputs:
-    """`image`: uint8 [n, *spec["shape"]], of image files and folders, or of an array that is so already or is one image.
+    """`image`: uint8 [n, *spec["shape"]], of image files and folders, or of an array that is so already or one image.
 
     Files are seen as in evaluation, and in grey where the model takes grey. A folder stands for the images in it and in
     its folders. Where `bad` skips, every file is read once to find those that it takes. Raises InputError for others.
