@@ -8,6 +8,7 @@ from conftest import final_weights, load_data, make_engine, small, steps, values
 
 from {{cookiecutter.package_name}} import load, load_config
 from {{cookiecutter.package_name}} import task as tasks
+from {{cookiecutter.package_name}}.data.bad import Bad
 from {{cookiecutter.package_name}}.data.batches import TrainBatches
 from {{cookiecutter.package_name}}.errors import InputError
 from {{cookiecutter.package_name}}.run import read_config, read_result, read_spec
@@ -110,6 +111,104 @@ def test_columns_have_any_names_and_order(tmp_path):
     assert np.array_equal(everything(found.train)["rating"], everything(expected.train)["rating"])
 
 
+def test_codes_with_and_without_point_zero_are_one(tmp_path):
+    """As pandas writes a column of whole numbers that has gaps."""
+    write(tmp_path / "ratings.csv", *(f"{u}{'.0' * (i % 2)},{i}.0,{1 + i % 5}" for u in (5, 6) for i in range(15)))
+    found = load_data(own(tmp_path))
+    assert sorted(json.loads(found.spec["users.json"])) == ["5", "6"]
+    assert set(json.loads(found.spec["items.json"])["item"]) <= set(map(str, range(15)))
+
+
+def test_a_table_may_be_written_as_in_germany(tmp_path):
+    rows = [row.replace(",", ";") for row in ROWS]
+    write(tmp_path / "ratings.csv", *(f"{row},5" for row in rows), header="user;item;rating")
+    found = load_data(own(tmp_path, "--data.delimiter=;", "--data.decimal=,"))
+    everyone = np.concatenate([everything(part)["rating"] for part in (found.train, found.val, found.test)])
+    assert sorted(everyone) == sorted(float(row.split(",")[2]) + 0.5 for row in ROWS)
+
+
+def test_another_delimiter_is_seen(tmp_path):
+    write(tmp_path / "ratings.csv", *(row.replace(",", ";") for row in ROWS), header="user;item;rating")
+    assert refused(load_data, own(tmp_path)).endswith("in it: --data.delimiter ';'")
+
+
+@pytest.mark.parametrize("cell", ["1_000", "\uff15", "0x10", "inf", "1e400"])
+def test_a_rating_is_a_number_to_everyone(tmp_path, cell):
+    write(tmp_path / "ratings.csv", *ROWS, f"A,v,{cell}")
+    assert f"row 27, column rating: {cell!r} is no number" in refused(load_data, own(tmp_path))
+
+
+def test_two_columns_of_one_name_are_one_line(tmp_path):
+    write(tmp_path / "ratings.csv", *(f"{row},1" for row in ROWS), header="user,item,rating,rating")
+    assert "has 2 columns 'rating'" in refused(load_data, own(tmp_path))
+
+
+def test_one_column_for_two_things_is_one_line(complaint, framework, table):
+    line = complaint("train", f"{NAME}/csv", "--framework", framework, f"--data.root={table}", "--data.item=user")
+    assert "data.user = 'user', data.item = 'user'" in line
+
+
+def test_ratings_that_are_all_the_same_are_one_line(tmp_path):
+    write(tmp_path / "ratings.csv", *(f"{row[:-1]}3" for row in ROWS))
+    assert "ratings.csv: rating is 3 in every training row: there is nothing to learn" in refused(
+        load_data, own(tmp_path)
+    )
+
+
+@pytest.mark.parametrize("split", ["random", "time"])
+def test_a_file_of_its_own_may_be_the_test(tmp_path, split):
+    """Whose users and items may be new, and which needs no times."""
+    write(tmp_path / "ratings.csv", *(f"{row},{i}" for i, row in enumerate(ROWS)), header="user,item,rating,time")
+    write(tmp_path / "new.csv", "A,v,2", "new,w,4", "B.0,new,1")
+    options = [f"--data.split={split}", "--data.time=time", "--data.test_path=new.csv"]
+    found = load_data(own(tmp_path, *options))
+    test = everything(found.test)
+    assert (len(found.train) + len(found.val), test["rating"].tolist()) == (25, [2, 4, 1])
+    users = [*json.loads(found.spec["users.json"]), "unknown"]
+    assert [users[number] for number in test["user"]] == ["A", "unknown", "unknown"]
+    if split == "time":
+        late = sorted(float(row.split(",")[2]) for row in ROWS[-len(found.val) :])
+        assert sorted(everything(found.val)["rating"]) == late
+
+
+TITLES = ["v,One", "w,Two", "x,Three", "y,Four", "z,Five"]
+
+
+def test_titles_of_which_none_belongs_to_an_item_are_one_line_with_both_files(table):
+    write(table / "titles.csv", *(f"tt{row}" for row in TITLES), header="item,title")
+    line = refused(load_data, own(table, "--data.titles=titles.csv"))
+    assert str(table / "titles.csv") in line and str(table / "ratings.csv") in line and "'ttv'" in line
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        (TITLES, ""),
+        (TITLES[:3], "0 of its 3 items have no ratings in {}, and 2 of the 5 there no title"),
+        ([*TITLES, "a,A"], "1 of its 6 items have no ratings in {}, and 0 of the 5 there no title"),
+    ],
+)
+def test_titles_that_fit_nothing_are_counted(table, capsys, rows, told):
+    write(table / "titles.csv", *rows, header="item,title")
+    load_data(own(table, "--data.titles=titles.csv"))
+    expected = f"{table / 'titles.csv'}: {told.format(table / 'ratings.csv')}\n" if told else ""
+    assert capsys.readouterr().err == expected
+
+
+def test_titles_are_found_by_code(tmp_path):
+    write(tmp_path / "ratings.csv", *(f"{u},{i},{1 + (u + i) % 5}" for u in range(5) for i in range(6)))
+    write(tmp_path / "titles.csv", *(f"{i}.0,Film {i}" for i in range(6)), header="item,title")
+    found = json.loads(load_data(own(tmp_path, "--data.titles=titles.csv")).spec["items.json"])
+    assert found["title"] == [f"Film {item}" for item in found["item"]]
+
+
+def test_an_item_with_two_titles_is_one_line(table):
+    write(table / "titles.csv", *TITLES, "v,Other", header="item,title")
+    assert "titles.csv, row 7, column item: 'v' has another title" in refused(
+        load_data, own(table, "--data.titles=titles.csv")
+    )
+
+
 BROKEN = {
     "a missing rating": (["A,v,"], "row 2, column rating: no value"),
     "a missing user": (["A,v,1", " ,v,1"], "row 3, column user: no value"),
@@ -138,7 +237,8 @@ def test_a_file_that_is_no_table_is_one_line(tmp_path, content, part):
 
 
 def test_a_file_that_is_missing_names_the_option(tmp_path):
-    assert "--data.path" in refused(load_data, own(tmp_path))
+    line = refused(load_data, own(tmp_path, "--data.path=mine.csv"))
+    assert line == f"data.path = 'mine.csv': there is neither mine.csv nor {tmp_path / 'mine.csv'}"
 
 
 def test_a_column_that_is_missing_is_told_with_the_nearest(table):
@@ -155,6 +255,25 @@ def test_a_split_by_time_keeps_the_latest(tmp_path, form):
     )
     found = load_data(own(tmp_path, "--data.split=time", "--data.time=time"))
     assert [sorted(everything(part)["rating"]) for part in (found.val, found.test)] == [[17, 18], [19, 20]]
+
+
+@pytest.mark.parametrize(
+    ("first", "other", "told"),
+    [
+        ("2026-01-31", "1769860800", "'1769860800' is a number, but '2026-01-31' in the first row a date"),
+        ("5", "2026-01-31", "'2026-01-31' is a date, but '5' in the first row a number"),
+        (
+            "2026-01-31 10:00",
+            "2026-01-31 10:00Z",
+            "'2026-01-31 10:00Z' is a date with a time zone, but '2026-01-31 10:00' in the first row a date",
+        ),
+    ],
+)
+def test_times_of_two_kinds_are_refused_by_row(tmp_path, first, other, told):
+    rows = [f"A,v,1,{first}", f"A,w,2,{first}", f"A,x,3,{other}"]
+    write(tmp_path / "ratings.csv", *rows, header="user,item,rating,when")
+    line = refused(load_data, own(tmp_path, "--data.split=time", "--data.time=when"))
+    assert f"row 4, column when: {told}" in line
 
 
 def test_a_time_that_is_none_is_one_line(tmp_path):
@@ -213,6 +332,40 @@ def test_a_run_goes_on_with_its_own_names(table):
     users = json.loads(spec["users.json"])
     numbers = np.concatenate([everything(part)["user"] for part in (later.train, later.val, later.test)])
     assert sorted(set(numbers)) == sorted({i for i, name in enumerate(users) if name != "A"} | {len(users)})
+
+
+@pytest.mark.parametrize("change", ["one row more", "sorted", "another unit"])
+def test_other_ratings_have_another_fingerprint(table, change):
+    """So that evaluate and a run that goes on refuse them."""
+    before = load_data(own(table)).fingerprint()
+    assert before == load_data(own(table)).fingerprint() and set(before) == {"train", "val", "test"}
+    rows = {
+        "one row more": [*ROWS, "A,v,3"],
+        "sorted": ROWS[::-1],
+        "another unit": [f"{row}0" for row in ROWS],
+    }[change]
+    write(table / "ratings.csv", *rows)
+    assert load_data(own(table)).fingerprint()["train"] != before["train"]
+
+
+def test_generated_ratings_have_no_fingerprint():
+    """Their last digits differ from machine to machine."""
+    assert load_data(load_config(NAME, SMALL)).fingerprint() == {}
+
+
+def test_a_run_is_not_evaluated_on_a_table_that_has_grown_but_on_a_file_of_its_own(cli, project, framework):
+    write(project / "ratings.csv", *ROWS)
+    words = [f"{NAME}/csv", "--framework", framework, "--accelerator=cpu", "--data.batch_size=8", *steps(2)]
+    assert cli("train", *words, "--name=one").code == 0
+    run = f"runs/{NAME}/csv/{framework}/one"
+    write(project / "new.csv", "A,v,1", "B,w,5", "C,x,2")
+    assert cli("evaluate", run, "--data.test_path=new.csv").code == 0
+    write(project / "ratings.csv", *ROWS, "A,v,3")
+    done = cli("evaluate", run)
+    assert done.code == 2 and "the data have changed" in done.err and "--data.test_path" in done.err
+    assert cli("train", *words, "--name=one", "--trainer.max_steps=4").code == 2
+    done = cli("evaluate", run, "--data.test_path=new.csv")
+    assert done.code == 0 and "test/rmse" in done.out, done.err
 
 
 # What is learnt.
@@ -307,14 +460,35 @@ def test_who_has_rated_everything_is_told(spec):
     assert f"user {user!r} has rated all 5 items" in refused(describe, [user], {"rating": np.ones((1, 5))}, spec, top=1)
 
 
-@pytest.mark.parametrize("given", ["7", 7, [7], ["7"], np.array([7])])
+PLAIN = {"users.json": '["5", "7"]', "format": data.OwnTableConfig().format()}
+
+
+@pytest.mark.parametrize("given", ["7", 7, [7], ["7"], np.array([7]), 7.0, "7.0", " 7 ", np.float32(7), [np.int64(7)]])
 def test_users_are_named_as_text_or_number(given):
-    source, names = inputs(given, {"users.json": '["5", "7"]'})
+    source, names = inputs(given, PLAIN)
     assert names == ["7"] and everything(source)["user"].tolist() == [1]
 
 
-def test_no_user_is_one_line():
-    assert "users are wanted" in refused(inputs, [], {"users.json": '["5"]'})
+def test_users_are_named_with_the_decimal_comma_of_their_table():
+    spec = {**PLAIN, "format": data.OwnTableConfig(decimal=",").format()}
+    assert inputs(["7,0", 7.0], spec).names == ["7", "7"]
+
+
+@pytest.mark.parametrize("given", [[], ()])
+def test_no_user_is_one_line(given):
+    assert "users are wanted" in refused(inputs, given, PLAIN)
+
+
+@pytest.mark.parametrize("given", [None, [float("nan")], ["7_0"], ["\uff17"]])
+def test_what_is_no_user_is_unknown(given):
+    assert "has no ratings in the training data" in refused(inputs, given, PLAIN)
+
+
+def test_unknown_users_are_named_and_the_others_predicted_where_bad_ones_may_be_skipped():
+    bad = Bad(skip=True)
+    source, names = inputs(["7", "nobody", "5"], PLAIN, bad)
+    assert (names, everything(source)["user"].tolist(), bad.count) == (["7", "5"], [1, 0], 1)
+    assert "user 'nobody' has no ratings" in bad.first[0]
 
 
 def test_an_unknown_user_is_one_line_with_a_hint(complaint, folder):
@@ -336,6 +510,14 @@ def test_predictions_are_those_of_the_formula(cli, folder):
     assert [" ".join(row[3:5]) for row in shown[1:]] == [items["title"][item] for item in best]
     expected = rating[best].clip(spec["lowest"], spec["highest"])
     assert [float(row[5]) for row in shown[1:]] == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_user_who_has_rated_everything_is_told_beside_others(spec, capsys):
+    users = json.loads(spec["users.json"])
+    spec = {**spec, "rated_items.npy": np.arange(6) % 5, "rated_offsets.npy": np.array([0, 5, 6])}
+    rows = describe(users[:2], {"rating": np.ones((2, 5))}, spec, top=1)
+    assert [row["user"] for row in rows] == [users[1]]
+    assert f"user {users[0]!r} has rated all 5 items" in capsys.readouterr().err
 
 
 def test_predictions_in_python_take_the_options_of_the_command(folder):

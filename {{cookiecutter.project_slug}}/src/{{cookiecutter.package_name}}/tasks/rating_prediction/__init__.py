@@ -9,6 +9,7 @@ import numpy as np
 
 from ...config import Config, PositiveInt, option
 from ...data.bad import STRICT, Bad
+from ...data.files import say_once
 from ...data.sources import Arrays, Batch, Spec
 from ...data.tables import to_cell, to_format
 from ...errors import InputError
@@ -69,16 +70,21 @@ def signature(spec: Spec) -> Signature:
 def describe(names: Sequence[str], outputs: Batch, spec: Spec, top: int) -> list[dict[str, Any]]:
     """rating: float [n, items] -> for each user the items with the highest ratings, without those rated in training."""
     users, items = json.loads(spec["users.json"]), json.loads(spec["items.json"])
-    index, offsets, rows = {name: i for i, name in enumerate(users)}, spec["rated_offsets.npy"], []
+    index, offsets = {name: i for i, name in enumerate(users)}, spec["rated_offsets.npy"]
+    rows, full = [], []
     for name, rating in zip(names, outputs["rating"], strict=True):
         user = index[name]
         rated = spec["rated_items.npy"][offsets[user] : offsets[user + 1]]
         order = np.argsort(-rating, kind="stable")
+        if len(np.unique(rated)) == len(rating):
+            full.append(f"user {name!r} has rated all {len(rating)} items: none is left to predict")
         for rank, item in enumerate(order[~np.isin(order, rated)][:top], 1):
             row = {"user": name, "rank": rank, **{key: items[key][item] for key in ("item", "title") if key in items}}
             rows.append({**row, "rating": float(rating[item].clip(spec["lowest"], spec["highest"]))})
     if not rows:
-        raise InputError(f"user {names[0]!r} has rated all {len(items['item'])} items: none is left to predict")
+        raise InputError(full[0])
+    for line in full:
+        say_once(line, line)
     return rows
 
 
