@@ -1,15 +1,27 @@
 """The commands from beginning to end, whatever the task: what they print, what lies in a run, what TensorBoard gets."""
 
+import csv
+import io
 import json
+import os
 import re
+import subprocess
+import sys
+from importlib import util
 from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 from conftest import FRAMEWORKS, MONITOR, SMALL, TASK, final_weights, steps
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from {{cookiecutter.package_name}} import cli as commands
+from {{cookiecutter.package_name}} import task as tasks
 from {{cookiecutter.package_name}}.run import read_config, read_record, read_result
-from {{cookiecutter.package_name}}.trainers import frameworks, load_config
+from {{cookiecutter.package_name}}.trainers import frameworks, load_config, workflow
+from {{cookiecutter.package_name}}.trainers.progress import Progress
+from {{cookiecutter.package_name}}.trainers.schedule import Plan
 
 
 def words(framework, *options):
@@ -58,6 +70,22 @@ def test_training_draws_no_bar_where_there_is_no_terminal(trained, framework):
 def test_training_tells_each_validation_where_there_is_no_terminal(trained, framework):
     lines = trained[framework][0].err.splitlines()
     assert [line.split()[1] for line in lines if MONITOR in line] == ["2/4", "4/4"]
+
+
+def test_training_tells_each_validation_above_the_bar_of_a_terminal(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    config = load_config(TASK, SMALL)
+    progress = Progress(Plan(4, 2, 2, 2, 2), config, start=0, seconds=0.0, began=0.0)
+    progress.advance(2)
+    progress.line({"val/loss": 0.25})
+    progress.close()
+    shown = re.split(r"[\r\n]", terminal.getvalue())
+    [at] = [i for i, text in enumerate(shown) if "step 2/4  epoch 1  val/loss 0.25" in text]
+    assert any("4/4" in text or "2/4 [" in text for text in shown[at + 1 :])  # the bar is drawn anew below
 
 
 def test_a_run_holds_what_is_promised(folder):
@@ -221,9 +249,226 @@ def test_a_platform_that_is_not_there_is_one_line(complaint, framework, platform
     if frameworks()[framework].hardware().count().get(platform):
         pytest.skip(f"this machine has a {platform}")
     line = complaint(*words(framework, f"--accelerator.platform={platform}"))
-    assert f"accelerator.platform = '{platform}'" in line and "--accelerator" in line
+    assert f"accelerator.platform = '{platform}'" in line
+    if platform in frameworks()[framework].REFUSED:
+        assert "--accelerator gpu or cpu" in line
+    else:
+        assert f"no {platform.upper()} here: --accelerator cpu" in line
+
+
+@pytest.mark.parametrize("installed", [False, True])
+def test_the_extra_is_named_only_where_what_it_brings_is_not_installed(complaint, framework, installed, monkeypatch):
+    if frameworks()[framework].hardware().count().get("gpu"):
+        pytest.skip("this machine has a gpu")
+    if framework == "lightning":
+        import torch
+
+        monkeypatch.setattr(torch.version, "cuda", "13.0" if installed else None)
+    else:
+        find = util.find_spec
+        plugin = SimpleNamespace() if installed else None
+        monkeypatch.setattr(util, "find_spec", lambda name: plugin if name.startswith("jax_cuda") else find(name))
+    line = complaint(*words(framework, "--accelerator=gpu"))
+    assert ("install the extra [gpu]" in line) == (not installed)
 
 
 def test_a_checkpoint_that_is_none_is_one_line(complaint, folder):
     line = complaint("evaluate", folder, "--checkpoint", "first")
     assert re.search(r"--checkpoint first: choose best, last or one of the steps \[.*4\]", line)
+
+
+# What `predict` takes and writes, with a model that says each input again.
+
+
+@pytest.fixture
+def says(monkeypatch):
+    class Says:
+        def __init__(self, *arguments):
+            pass
+
+        def predict(self, inputs, **options):
+            return [{"input": given, "half": 0.5} for given in inputs]
+
+    monkeypatch.setattr(workflow, "Predictor", Says)
+
+
+predicts = pytest.mark.skipif(tasks.find(TASK).stream is not None, reason="the task has no inputs")
+
+
+def said(path):
+    """The inputs in a file of predictions."""
+    with open(path, newline="", encoding="utf-8") as file:
+        return [row["input"] for row in csv.DictReader(file)]
+
+
+@predicts
+@pytest.mark.parametrize(
+    ("words", "inputs"),
+    [
+        (["--", "--a", "-5", "b"], ["--a", "-5", "b"]),
+        (["b", "--", "--help"], ["b", "--help"]),
+        (["-5", "b"], ["-5", "b"]),
+        (["b", "--checkpoint", "last", "--", "--checkpoint", "c"], ["b", "--checkpoint", "c"]),
+        (["--", "--"], ["--"]),
+    ],
+)
+def test_after_two_dashes_every_word_is_an_input(cli, folder, project, says, words, inputs):
+    outcome = cli("predict", folder, "--output=p.csv", *words) if words[0] == "--" else None
+    outcome = outcome or cli("predict", folder, *words)
+    assert outcome.code == 0, outcome.err
+    assert [line.split()[0] for line in outcome.out.splitlines()[1 : len(inputs) + 1]] == inputs
+
+
+def test_a_command_without_inputs_takes_none_after_two_dashes(complaint, folder):
+    assert "evaluate takes no input '--a'" in complaint("evaluate", folder, "--", "--a")
+
+
+@predicts
+def test_predictions_are_written_over_nothing_that_is_there(complaint, folder, project, says):
+    Path("p.csv").write_text("mine")
+    for words in ([], ["--force", "false"], ["--force=false"]):
+        line = complaint("predict", folder, "a", "--output", "p.csv", *words)
+        assert "--output p.csv is there: choose another file, or --force to write it anew" in line
+    assert Path("p.csv").read_text() == "mine"
+
+
+@predicts
+@pytest.mark.parametrize("words", [["--force"], ["--force", "true"], ["--force=true"], ["--force", "--", "b"]])
+def test_predictions_are_written_anew_with_force(cli, folder, project, says, words):
+    Path("p.csv").write_text("mine")
+    outcome = cli("predict", folder, "a", "--output", "p.csv", *words)
+    assert outcome.code == 0, outcome.err
+    assert said("p.csv") == ["a", "b"][: 2 if "b" in words else 1]
+    assert sorted(project.iterdir()) == [project / "p.csv"]  # and nothing beside
+
+
+@predicts
+@pytest.mark.parametrize("output", ["in.csv", "./in.csv", "d/../in.csv", "link.csv", "hard.csv"])
+def test_predictions_are_never_written_over_an_input(complaint, folder, project, says, output):
+    Path("in.csv").write_text("mine")
+    Path("d").mkdir()
+    Path("link.csv").symlink_to("in.csv")
+    Path("hard.csv").hardlink_to("in.csv")
+    for words in (["in.csv"], ["other", str(project / "in.csv")], ["--", "in.csv"]):
+        before, after = ([], words) if words[0] == "--" else (words, [])
+        line = complaint("predict", folder, *before, "--output", output, "--force", *after)
+        assert "is the input" in line and "choose another file" in line
+    assert Path("in.csv").read_text() == "mine"
+
+
+@predicts
+def test_predictions_are_never_written_over_an_input_of_the_datas_root(complaint, folder, project, says):
+    Path("data").mkdir()
+    Path("data", "in.csv").write_text("mine")
+    words = ("in.csv", "--data.root", "data", "--output", "data/in.csv", "--force")
+    assert "is the input" in complaint("predict", folder, *words)
+
+
+@predicts
+def test_predictions_are_never_written_over_a_file_of_a_folder_that_is_an_input(complaint, folder, project, says):
+    Path("photos").mkdir()
+    Path("photos", "a.png").write_text("mine")
+    line = complaint("predict", folder, "photos", "--output", "photos/a.png", "--force")
+    assert "is there and lies in the input photos" in line
+
+
+@predicts
+def test_a_link_is_there_even_if_to_nothing_and_with_force_stays_one(cli, folder, project, says):
+    Path("p.csv").symlink_to("far.csv")
+    assert "--output p.csv is there" in cli("predict", folder, "a", "--output", "p.csv").err
+    assert cli("predict", folder, "a", "--output", "p.csv", "--force").code == 0
+    assert Path("p.csv").is_symlink() and said("far.csv") == ["a"]
+
+
+@predicts
+@pytest.mark.skipif(os.name == "nt", reason="a device of other systems")
+def test_predictions_may_be_written_to_a_device(cli, folder, project, says):
+    assert cli("predict", folder, "a", "--output", os.devnull).code == 0
+    assert not Path(os.devnull).is_file()
+
+
+@predicts
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--force"], "--force is for --output FILE: predict RUN INPUT..."),
+        (["--output", "p.csv", "--force", "yes"], "--force yes: expected true or false"),
+        (["--outptu", "p.csv"], "unknown option --outptu: did you mean '--output'?"),
+        (["--check", "last"], "unknown option --check: did you mean '--checkpoint'?"),
+    ],
+)
+def test_an_option_of_predictions_that_is_wrong_is_one_line(complaint, folder, says, words, expected):
+    assert expected in complaint("predict", folder, "a", *words)
+
+
+@predicts
+def test_names_that_no_console_and_no_file_can_say_are_escaped(cli, folder, project, says):
+    outcome = cli("predict", folder, "a\nb\x1b[31m", "\udcff", "--output", "p.csv")
+    assert outcome.code == 0, outcome.err
+    assert [line.split()[0] for line in outcome.out.splitlines()[1:3]] == ["a\\nb\\x1b[31m", "\\udcff"]
+    assert said("p.csv") == ["a\nb\x1b[31m", "\\udcff"]
+
+
+# Whatever reads the output. A process of its own, whose command is a line of Python.
+
+MAIN = """
+import os, sys
+from {{cookiecutter.package_name}} import cli
+cli._done = lambda words: BODY or 0
+sys.exit(cli.main())
+"""
+
+
+def process(body, redirect="", **options):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **options}
+    words = [sys.executable, "-c", MAIN.replace("BODY", body)]
+    if redirect:
+        words = ["bash", "-c", '"$@" ' + redirect, "bash", *words]
+    return subprocess.run(words, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+
+
+unix = pytest.mark.skipif(os.name == "nt", reason="a shell's closed outputs")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_letters_that_a_console_cannot_say_are_escaped(encoding):
+    done = process(r"print('\u65e5 \udcff') or print('\u65e5', file=sys.stderr)", PYTHONIOENCODING=encoding)
+    first = "日" if encoding == "utf-8" else "\\u65e5"
+    assert (done.returncode, done.stdout.decode(encoding).strip()) == (0, f"{first} \\udcff"), done.stderr
+    assert done.stderr.decode(encoding).strip() == first
+
+
+@unix
+@pytest.mark.parametrize("count", [1, 100_000])
+@pytest.mark.parametrize("redirect", ["| true", ">&-", "2>&1 | true"])
+def test_a_command_ends_well_where_nobody_reads_its_output(count, redirect):
+    done = process(f"print('x\\n' * {count})", redirect + "; exit $PIPESTATUS")
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@unix
+@pytest.mark.parametrize("redirect", ["2>&1 >/dev/null | true", "2>&-"])
+def test_a_command_goes_on_where_nobody_reads_what_it_tells(tmp_path, redirect):
+    told = f"[print('x' * 999, file=sys.stderr) for _ in range(999)] and open({str(tmp_path / 'done')!r}, 'w').close()"
+    done = process(told, redirect + "; exit $PIPESTATUS")
+    assert done.returncode == 0 and (tmp_path / "done").exists(), done
+
+
+@unix
+def test_no_file_gets_the_number_of_a_closed_output(tmp_path):
+    path = tmp_path / "file"
+    done = process(f"os.write(1, b'x') * 0 or open({str(path)!r}, 'w').write(str(os.write(1, b'out'))) * 0", ">&-")
+    assert (done.returncode, path.read_text()) == (0, "3"), done.stderr
+
+
+@unix
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_output_that_finds_no_room_is_one_line():
+    done = process("print('x')", "> /dev/full")
+    assert (done.returncode, done.stderr) == (1, b"error: the output cannot be written: No space left on device\n")
+
+
+def test_help_begins_no_command_after_two_dashes(monkeypatch):
+    monkeypatch.setattr(commands, "evaluate", mock.Mock(return_value=0))
+    assert commands._done(["evaluate", "run", "--", "--help"]) == 0
+    commands.evaluate.assert_called_once_with(["run", "--", "--help"])

@@ -134,8 +134,8 @@ def _open_streams() -> None:
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8"))
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    buffer = getattr(sys.stderr, "buffer", None)
-    if type(getattr(buffer, "raw", buffer)) is io.FileIO and not sys.stderr.isatty():
+    buffer = getattr(sys.__stderr__, "buffer", None)  # None where it was closed
+    if sys.stderr is sys.__stderr__ and type(getattr(buffer, "raw", buffer)) is io.FileIO and not sys.stderr.isatty():
         file = io.BufferedWriter(_Stderr(sys.stderr.fileno(), "w", closefd=False))
         sys.stderr = io.TextIOWrapper(file, sys.stderr.encoding, "backslashreplace", line_buffering=True)
 

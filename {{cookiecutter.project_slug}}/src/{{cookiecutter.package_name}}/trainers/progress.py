@@ -1,4 +1,4 @@
-"""What a run tells while it trains: a live bar on a terminal, a line for each validation elsewhere; and its speed."""
+"""What a run tells while it trains: a line for each validation, on a terminal above a live bar; and its speed."""
 
 import contextlib
 import math
@@ -61,11 +61,11 @@ class Progress:
         self._bar.set_postfix({tag: f"{value:.4g}" for tag, value in values.items()}, refresh=False)
 
     def line(self, values: Mapping[str, float]) -> None:
-        """A line for the log, where there is no bar."""
-        if self._shown and self._bar.disable:
+        """A line for the log; where there is a bar, above it."""
+        if self._shown:
             shown = "  ".join(f"{tag} {value:.4g}" for tag, value in values.items())
             epoch = self.step / self.plan.steps_per_epoch
-            print(f"step {self.step}/{self.plan.total_steps}  epoch {epoch:.4g}  {shown}", file=sys.stderr, flush=True)
+            tqdm.write(f"step {self.step}/{self.plan.total_steps}  epoch {epoch:.4g}  {shown}", file=sys.stderr)
 
     @property
     def seconds(self) -> float:

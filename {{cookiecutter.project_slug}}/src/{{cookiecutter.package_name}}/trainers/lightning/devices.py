@@ -28,11 +28,9 @@ def pick(platform: str, devices: int = 1, nodes: int = 1) -> list[torch.device]:
     if platform == "auto":
         platform = next(name for name in ORDER if found[name])
     if not found[platform]:
-        there = ", ".join(name for name, number in found.items() if number)
-        raise InputError(
-            f"accelerator.platform = {platform!r}, but torch finds only {there}: --accelerator auto"
-            + f", or install the extra [{platform}]" * (platform == "gpu")
-        )
+        built = torch.version.cuda or torch.version.hip  # for a GPU; without, it is the torch of the extra [cpu]
+        extra = "" if built or platform != "gpu" else f", or install the extra [{platform}]: this torch is for CPUs"
+        raise InputError(f"accelerator.platform = {platform!r}: no {platform.upper()} here: --accelerator cpu{extra}")
     wanted = devices or found[platform]
     if platform == "mps" and wanted * nodes > 1:
         raise InputError(

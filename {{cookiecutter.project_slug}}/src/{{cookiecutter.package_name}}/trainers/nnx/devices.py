@@ -1,10 +1,14 @@
 """What JAX can compute on."""
 
+import importlib.util
+
 import jax
 
 from ...errors import InputError
 
 ORDER = ("tpu", "gpu", "cpu")  # best first
+# With one of these packages, which the extra of that name brings, jax finds a platform.
+PLUGINS = {"tpu": ("libtpu",), "gpu": ("jax_cuda12_plugin", "jax_cuda13_plugin")}
 
 
 def count() -> dict[str, int]:
@@ -16,6 +20,10 @@ def count() -> dict[str, int]:
         except RuntimeError:  # jax's way to say that it has no such backend
             found[platform] = 0
     return found
+
+
+def _plugged(platform: str) -> bool:
+    return any(importlib.util.find_spec(name) for name in PLUGINS[platform])
 
 
 def memory(platform: str) -> int:
@@ -40,11 +48,8 @@ def pick(platform: str, devices: int = 1, nodes: int = 1) -> list[jax.Device]:
     if platform == "auto":
         platform = next(name for name in ORDER if found[name])
     if not found[platform]:
-        there = ", ".join(name for name, number in found.items() if number)
-        raise InputError(
-            f"accelerator.platform = {platform!r}, but jax finds only {there}: "
-            f"--accelerator auto, or install the extra [{platform}]"
-        )
+        extra = "" if _plugged(platform) else f", or install the extra [{platform}]: jax has no plugin for it"
+        raise InputError(f"accelerator.platform = {platform!r}: no {platform.upper()} here: --accelerator cpu{extra}")
     wanted = devices * nodes or found[platform]
     if wanted > found[platform] or (jax.process_count() > 1 and wanted != found[platform]):
         asked = f"accelerator.devices = {devices} on accelerator.nodes = {nodes}"
