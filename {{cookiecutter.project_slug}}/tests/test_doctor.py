@@ -79,17 +79,21 @@ def test_the_doctor_rehearses_a_step_without_the_devices(rehearse, framework):
     assert "--memory GIB says what it has" in report.out
 
 
-def test_what_does_not_fit_is_wrong_with_the_way_out(rehearse, framework):
-    report = rehearse("--accelerator.devices=2", "--memory=0.000001")
+def test_what_does_not_fit_is_wrong_with_the_way_out(rehearse, framework, monkeypatch):
+    monkeypatch.setattr("{{cookiecutter.package_name}}.cli.apart", lambda *_: {"parameters": 3 * 2**20})
+    report = rehearse("--accelerator.devices=2", "--memory=0.0009765625")
     assert report.code == 2
-    assert f"wrong: {framework}: a gpu would hold" in report.out and "but has 1.049 KiB: raise" in report.out
+    assert f"wrong: {framework}: a gpu would hold 3 MiB, but has 1 MiB: raise" in report.out
 
 
 @pytest.mark.parametrize(
     ("options", "part"),
     [
         ((), "accelerator.devices = 0 means all, but no gpu is here: give --accelerator.devices"),
-        (("--accelerator.devices=3",), "data.batch_size = 128 is not divisible by trainer.accumulate = 1 x 3 parts"),
+        (
+            ("--accelerator.devices=3", "--data.batch_size=16"),
+            "data.batch_size = 16 is not divisible by trainer.accumulate = 1 x 3 parts",
+        ),
         (("--accelerator.devices=2", "--memory=lots"), "--memory lots: a number is wanted"),
     ],
 )
