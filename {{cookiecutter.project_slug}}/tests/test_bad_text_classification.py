@@ -75,6 +75,34 @@ def test_a_review_that_may_not_be_read_is_one_line(load, project, monkeypatch):
         load("imdb")
 
 
+def test_a_byte_0_and_a_link_to_nothing_are_left_out_and_named(load, project, capsys):
+    reviews(project)
+    (project / "aclImdb/train/pos/12_1.txt").write_bytes(b"a\0b")
+    (project / "aclImdb/train/neg/12_1.txt").symlink_to("gone.txt")
+    with pytest.raises(InputError, match="train/neg/12_1.txt is a link to nothing, gone.txt"):
+        load("imdb")
+    assert len(load("imdb", SKIP).train) + len(load("imdb", SKIP).val) == 24
+    line = capsys.readouterr().err.splitlines()[0]
+    assert line.startswith("data.skip_bad leaves out 2 of 26: ") and "train/pos/12_1.txt: a byte 0" in line
+
+
+def test_other_files_beside_reviews_are_counted_and_suffixes_may_be_in_capitals(load, project, capsys):
+    reviews(project)
+    (project / "aclImdb/train/pos/12_1.TXT").write_text("more")
+    (project / "aclImdb/test/neg/notes.md").write_text("none")
+    (project / "aclImdb/test/neg/more").mkdir()
+    found = load("imdb")
+    assert (len(found.train) + len(found.val), len(found.test)) == (25, 24)
+    assert capsys.readouterr().err == "aclImdb/test/neg: 2 of 14 entries are left out: 1 .md, 1 folder\n"
+
+
+def test_empty_texts_are_counted_once(load, project, capsys):
+    rows = [f'"{"" if i % 10 else " "}{"" if i % 5 == 0 else i}",{"ab"[i % 2]}' for i in range(30)]
+    (project / "a.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+    load("csv", "--data.path=a.csv")
+    assert capsys.readouterr().err == "a.csv: 6 of 30 texts are empty\n"
+
+
 def test_texts_with_nothing_in_them_train(cli, project, framework):
     rows = [f'"{("word", "", " ", "!")[i % 4]}",{"ab"[i % 2]}' for i in range(60)]
     (project / "a.csv").write_text("\n".join(["text,label", *rows]) + "\n")

@@ -186,10 +186,11 @@ def test_a_release_that_is_missing_names_its_files_and_source(name, tmp_path):
 DELIMITERS = {"ml_100k": "\t", "ml_1m": "::", "ml_25m": ","}
 
 
-@pytest.mark.parametrize("cell", ["good", "", "inf"])
+@pytest.mark.parametrize("cell", ["good", "", "inf", "1_0", "0x5", "1e31", "--5", "\u00b2"])
 @pytest.mark.parametrize("name", DELIMITERS)
 def test_a_cell_that_is_no_number_is_told_with_file_row_and_column(root, tmp_path, name, cell):
     path = broken(root, tmp_path, name, 6, "2", "8", cell, "874965758")
+    cell = cell.encode().decode("latin-1")  # as the files are
     assert refused(name, tmp_path) == f"{path}, row 6, column rating: {cell!r} is no number"
 
 
@@ -204,6 +205,36 @@ def test_a_broken_row_far_down_is_told_with_its_number(root, tmp_path, name, mon
     monkeypatch.setattr(data, "BLOCK", 50)
     path = broken(root, tmp_path, name, 60, "2", "8.5", "3", "874965758")
     assert refused(name, tmp_path) == f"{path}, row 60, column movieId: '8.5' is no number"
+
+
+@pytest.mark.parametrize("name", DELIMITERS)
+@pytest.mark.parametrize("cell", ["1_000", "2.0", "9" * 12])
+def test_a_number_of_a_film_is_a_number_to_everyone(root, tmp_path, name, cell):
+    path = broken(root, tmp_path, name, 6, "2", cell, "3", "874965758")
+    assert refused(name, tmp_path) == f"{path}, row 6, column movieId: {cell!r} is no number"
+
+
+def test_films_of_another_release_are_told(root, tmp_path):
+    shutil.copytree(root / "ml-25m", tmp_path / "ml-25m")
+    (tmp_path / "ml-25m/movies.csv").write_text("movieId,title,genres\n999,A,\n")
+    line = refused("ml_25m", tmp_path)
+    assert "movies.csv: none of its items, as '999', is one of those in" in line and "ratings.csv" in line
+
+
+def test_a_genre_that_is_neither_0_nor_1_is_told(root, tmp_path):
+    shutil.copytree(root / "ml-100k", tmp_path / "ml-100k")
+    path = tmp_path / "ml-100k/u.item"
+    path.write_bytes(path.read_bytes().replace(b"|1", b"|x", 1))
+    assert f"{path}, row 1: a genre is 'x', expected 0 or 1" in refused("ml_100k", tmp_path)
+
+
+def test_options_that_the_data_lack_are_not_advised(root, tmp_path, capsys):
+    shutil.copytree(root / "ml-25m", tmp_path / "ml-25m")
+    with (tmp_path / "ml-25m/movies.csv").open("a") as file:
+        file.write('999,"A,\n998",B\n')
+    read("ml_25m", tmp_path)
+    line = capsys.readouterr().err
+    assert "row 13: a quoted cell goes over 2 lines" in line and "--data" not in line
 
 
 @pytest.mark.parametrize("name", DELIMITERS)

@@ -74,6 +74,11 @@ def test_another_encoding_may_be_told(written):
         ("\n\n", "is empty"),
         (b"a,b\n1,2\n\xff,3\n", "row 3: byte 0xff is no UTF-8 text"),
         ('a,b\n1,"2\n3,4\n', "row 2: a quote that is not closed"),
+        (
+            'a,b\n1,2\n"5" pipe,4\n',
+            "row 3: a cell goes on after the quote that closes it: double quotes within it, or, if quotes are part of "
+            "the text, --data.quotes false",
+        ),
     ],
 )
 def test_what_is_no_table_is_told_with_file_and_row(written, content, part):

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from {{cookiecutter.package_name}} import load as open_run
 from {{cookiecutter.package_name}} import task as tasks
+from {{cookiecutter.package_name}}.data.bad import STRICT, Bad
+from {{cookiecutter.package_name}}.data.tables import OwnTableConfig
 from {{cookiecutter.package_name}}.errors import InputError
 from {{cookiecutter.package_name}}.run import read_result, read_spec
 from {{cookiecutter.package_name}}.tasks.text_classification.data import beginnings
@@ -317,9 +320,106 @@ def test_predictions_are_of_the_classes_and_sure_to_some_degree(folder):
     assert model.predict(["Vereinigte Staaten", "x"])[0] == {**row, "probability": pytest.approx(row["probability"])}
 
 
+def named(given, spec, bad=STRICT):
+    """What `predict` calls its inputs."""
+    return TASK.inputs(given, spec, bad).names
+
+
+def tokens_of(given, spec):
+    return TASK.inputs(given, spec).source.arrays["tokens"].tolist()
+
+
+def test_gaps_of_a_column_from_python_are_empty_texts(names, capsys):
+    given = ["Peso", None, float("nan"), np.float64("nan"), ""]
+    assert named(given, names.spec) == ["Peso", "", "", "", ""]
+    assert capsys.readouterr().err == "inputs: 4 of 5 texts are empty\n"
+
+
+@pytest.fixture
+def tables(project):
+    """Files to predict, and the spec of a run of a table whose column of texts is `message`."""
+    (project / "new.csv").write_text('id;message;kind\n1;"one; two";x\n2;Peso;\n', encoding="utf-8")
+    (project / "one.txt").write_text("\ufeffPeso\n", encoding="utf-8")
+    (project / "other.TXT").write_text("id;message\n7;Peso\n")
+    format = OwnTableConfig(delimiter=";").format()
+    return {"length": 20, "ngrams": NGRAMS, "format": format, "column": "message"}
+
+
+def test_the_rows_of_a_table_are_predicted(tables, project):
+    for given in ("new.csv", project / "new.csv", [Path("new.csv")]):
+        assert [name.partition("new.csv")[2] for name in named(given, tables)] == [", row 2", ", row 3"]
+        assert tokens_of(given, tables) == tokens_of(["one; two", "Peso"], tables)
+
+
+def test_a_txt_file_is_one_text_unless_its_first_row_names_the_column(tables):
+    assert named(["one.txt", "other.TXT", "a text"], tables) == ["one.txt", "other.TXT, row 2", "a text"]
+    assert tokens_of(["one.txt", "other.TXT"], tables) == tokens_of(["Peso", "Peso"], tables)
+
+
+@pytest.mark.parametrize(
+    ("given", "part"),
+    [
+        ("wrong.csv", "wrong.csv has no column 'message': did you mean 'massage'?"),
+        ("others.csv", "others.csv has no column 'message': choose from id, label"),
+        ("nwe.csv", "nwe.csv: there is no such file"),
+        (Path("nwe.csv"), "nwe.csv: No such file"),
+        ("folder", "folder is a folder"),
+        ("bytes.txt", "bytes.txt: byte 0xff is no UTF-8 text"),
+        ("zero.txt", "zero.txt: a byte 0"),
+        ("a\0b", "is no UTF-8 text"),
+        ("comma.csv", "the first row is one cell with ',' in it: expected ';'"),
+    ],
+)
+def test_what_cannot_be_read_is_named_and_left_out_where_that_is_asked_for(tables, project, given, part):
+    (project / "wrong.csv").write_text("id;massage\n1;a\n")
+    (project / "others.csv").write_text("id;label\n1;a\n")
+    (project / "comma.csv").write_text("id,message\n1,a\n")
+    (project / "folder").mkdir()
+    (project / "bytes.txt").write_bytes(b"\xff")
+    (project / "zero.txt").write_bytes(b"a\0")
+    with pytest.raises(InputError, match=re.escape(part)):
+        named(given, tables)
+    bad = Bad(skip=True)
+    assert named(["Peso", given, "new.csv"], tables, bad) == ["Peso", "new.csv, row 2", "new.csv, row 3"]
+    assert bad.count == 1 and part in bad.first[0]
+
+
+def test_bad_rows_of_a_table_to_predict_are_left_out_where_that_is_asked_for(tables, project):
+    (project / "new.csv").write_text("id;message\n1;a;b\n2;b\n")
+    bad = Bad(skip=True)
+    assert named("new.csv", tables, bad) == ["new.csv, row 3"] and bad.count == 1
+    with pytest.raises(InputError, match="row 2: 3 columns, expected 2"):
+        named("new.csv", tables)
+
+
+def test_a_blank_makes_a_text_of_the_name_of_a_file(tables):
+    assert named(" new.csv", tables) == ["new.csv"]
+    assert tokens_of(" new.csv", tables) == tokens_of("new.csv ", tables) != tokens_of("new.csv", tables)
+
+
+def test_a_folder_of_txt_files_is_read_where_the_run_has_such(tables, project, capsys):
+    for name, text in {"neg/0.txt": "Awful.<br />Really", "pos/1.TXT": "Fine", "2.txt": "", "pos/x.md": ""}.items():
+        (project / "new" / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / "new" / name).write_text(text)
+    spec = {**tables, "column": None}
+    assert named("new", spec) == ["new/2.txt", "new/neg/0.txt", "new/pos/1.TXT"]
+    said = capsys.readouterr().err.splitlines()
+    assert said == ["new/pos: 1 of 2 entries is left out: 1 .md", "inputs: 1 of 3 texts is empty"]
+    assert tokens_of("new", spec) == tokens_of(["", "Awful. Really", "Fine"], spec)
+    with pytest.raises(InputError, match="new.csv: the run's texts are .txt files"):
+        named("new.csv", spec)
+
+
+def test_rows_as_those_of_ag_news_have_no_header(tables, project):
+    (project / "news.csv").write_text('"3","Title","Body, more"\n')
+    spec = {**tables, "format": OwnTableConfig().format(), "column": ""}
+    assert named("news.csv", spec) == ["news.csv, row 1"]
+    assert tokens_of("news.csv", spec) == tokens_of("Title Body, more", spec)
+
+
 @pytest.mark.parametrize(("given", "part"), [([], "nothing"), (["a", 3], "int, str"), (5, "int"), ([b"a"], "bytes")])
 def test_other_inputs_are_refused(names, given, part):
-    with pytest.raises(InputError, match=f"not {part}"):
+    with pytest.raises(InputError, match=f"or files of them, not {part}"):
         TASK.inputs(given, names.spec)
 
 
@@ -349,6 +449,7 @@ def test_examples_are_a_table_of_texts_and_labels():
         (["--model.buckets=1"], "model.buckets = 1"),
         (["--model.name=bert_tiny", "--data.length=2"], "data.length = 2"),
         (["--data.val_fraction=0"], "data.val_fraction = 0"),
+        (["--data.name=csv", "--data.path=a.csv", "--data.label=text"], "data.text and data.label are both 'text'"),
     ],
 )
 def test_settings_that_cannot_be_are_one_line(complaint, options, part):

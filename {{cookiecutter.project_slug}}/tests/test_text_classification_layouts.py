@@ -288,6 +288,59 @@ def test_labels_that_are_numbers_are_in_their_order(own):
     assert load("csv", *own(["10", "9", "1"] * 10)).spec["classes"] == ["1", "9", "10"]
 
 
+def test_labels_with_and_without_point_zero_are_one(own):
+    """As pandas writes a column of whole numbers that has gaps."""
+    own(["1", "0"], "held.csv")
+    found = load("csv", *own(["1.0", "0.0", "1", "0"] * 10), "--data.test_path=held.csv")
+    assert (found.spec["classes"], found.test.arrays["label"].tolist()) == (["0", "1"], [1, 0])
+
+
+def test_labels_of_published_data_may_have_point_zero_too(news, phrases, tmp_path):
+    shutil.copytree(news / "ag_news", tmp_path / "ag_news")
+    shutil.copytree(phrases / "SST-2", tmp_path / "SST-2")
+    path = tmp_path / "ag_news/test.csv"
+    path.write_text(path.read_text(encoding="utf-8").replace('"3"', '"3.0"'), encoding="utf-8")
+    path = tmp_path / "SST-2/dev.tsv"
+    path.write_text(path.read_text().replace("\t1", "\t1.0"))
+    options = [f"--data.root={tmp_path}", "--data.verify=false"]
+    for preset, root in (("ag_news", news), ("sst2", phrases)):
+        expected = load(preset, f"--data.root={root}", "--data.verify=false")
+        assert load(preset, *options).fingerprint() == expected.fingerprint()
+
+
+def test_runs_know_how_files_of_their_texts_are_written(news, reviews, phrases, own):
+    specs = {
+        "ag_news": load("ag_news", f"--data.root={news}", "--data.verify=false").spec,
+        "imdb": load("imdb", f"--data.root={reviews}").spec,
+        "sst2": load("sst2", f"--data.root={phrases}").spec,
+        "csv": load("csv", *own(["a", "b"] * 10, delimiter="|"), "--data.delimiter=|").spec,
+    }
+    assert {name: spec["column"] for name, spec in specs.items()} == {
+        "ag_news": "",
+        "imdb": None,
+        "sst2": "sentence",
+        "csv": "message",
+    }
+    formats = {name: (spec["format"]["delimiter"], spec["format"]["quotes"]) for name, spec in specs.items()}
+    assert formats == {"ag_news": (",", True), "imdb": (",", True), "sst2": ("\t", False), "csv": ("|", True)}
+
+
+def test_rows_that_a_quote_may_have_swallowed_are_told_with_the_option_where_there_is_one(own, project, news, capsys):
+    options = own(["a", "b"])
+    rows = [f"{i},text {i},{'ab'[i % 2]}" for i in range(30)]
+    rows[3], rows[9] = '3,"text 3,a', '9,text 9",b'
+    (project / "data/texts.csv").write_text("\n".join(["id,message,kind", *rows]) + "\n")
+    load("csv", *options)
+    line = capsys.readouterr().err
+    assert "row 5: a quoted cell goes over 7 lines and holds ','" in line and "--data.quotes false" in line
+    shutil.copytree(news / "ag_news", project / "news/ag_news")
+    with (project / "news/ag_news/train.csv").open("a") as file:
+        file.write('"1","a,\nb","c"\n')
+    load("ag_news", "--data.root=news", "--data.verify=false")
+    line = capsys.readouterr().err
+    assert "goes over 2 lines" in line and "--data" not in line
+
+
 def test_labels_that_are_equal_as_numbers_have_one_order_too():
     labels = Arrays(label=np.array(["02", "1", "2", "01"], object))
     assert _classes(CsvConfig(), labels) == ["01", "1", "02", "2"]
@@ -321,6 +374,27 @@ def test_a_run_is_tested_on_another_file(cli, own, project):
     [run] = project.glob("runs/*/*/*/001")
     outcome = cli("evaluate", run, "--data.test_path=held.csv")
     assert outcome.code == 0 and "| 2 |" in outcome.out, outcome.err  # two examples of a
+
+
+def test_a_run_is_not_evaluated_on_a_table_that_has_changed_but_on_a_file_of_its_own(cli, own, framework):
+    options = own(["a", "b"] * 20)
+    own(["b", "a", "a"], "held.csv")
+    words = ["train", "text_classification/csv", "--framework", framework, *SMALL, *options, "--name=one"]
+    assert cli(*words, "--trainer.max_steps=2", "--trainer.epochs=0").code == 0
+    run = f"runs/text_classification/csv/{framework}/one"
+    assert cli("evaluate", run).code == 0
+    for labels in (["a", "b"] * 20 + ["a"], ["b", "a"] * 20):
+        own(labels)
+        done = cli("evaluate", run)
+        assert done.code == 2 and "the data have changed" in done.err and "--data.test_path" in done.err
+        assert cli(*words, "--trainer.max_steps=4", "--trainer.epochs=0").code == 2
+        done = cli("evaluate", run, "--data.test_path=held.csv")
+        assert done.code == 0 and "| 2 |" in done.out, done.err
+    done = cli("predict", run, "data/held.csv", "some text", "--output", "p.csv")
+    assert done.code == 0, done.err
+    names = [line.partition(",a,")[0].partition(",b,")[0] for line in Path("p.csv").read_text().splitlines()]
+    # The first text has a line break in it.
+    assert names[1:] == ['"data/held.csv, row 2"', '"data/held.csv, row 4"', '"data/held.csv, row 5"', "some text"]
 
 
 def test_a_table_of_ones_own_works(cli, own, framework):

@@ -184,9 +184,11 @@ def read_rows(
             "save the file as UTF-8"
         ) from error
     except csv.Error as error:
+        advice = f", or, if quotes are part of the text, {NO_QUOTES}" if format.own else ""
         if "unexpected end of data" in str(error):
-            advice = f", or, if quotes are part of the text, {NO_QUOTES}" if format.own else ""
             error = f"a quote that is not closed: close it{advice}"
+        elif "expected after" in str(error):
+            error = f"a cell goes on after the quote that closes it: double quotes within it{advice}"
         raise InputError(f"{path}, row {line}: {error}") from None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error

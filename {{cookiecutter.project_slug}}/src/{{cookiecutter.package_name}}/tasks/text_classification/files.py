@@ -37,14 +37,20 @@ def texts_of(given: Iterable[str | Path], spec: Spec, bad: Bad) -> list[Named]:
 def say_empty(texts: Sequence[str], where: str) -> None:
     """On stderr, once, how many are empty, if any are."""
     if count := sum(not text.strip() for text in texts):
-        are = "text is" if count == 1 else "texts are"
-        say_once(f"empty {where}", f"{where}: {count:,} of {len(texts):,} {are} empty")
+        are = "is" if count == 1 else "are"
+        say_once(f"empty {where}", f"{where}: {count:,} of {len(texts):,} texts {are} empty")
 
 
-def list_texts(folders: Sequence[Path], bad: Bad) -> list[Path]:
-    """The .txt files of folders, in the order of their names. What else is there is told."""
+def list_texts(folders: Sequence[Path], bad: Bad, below: bool = False) -> list[Path]:
+    """The .txt files of folders, and maybe of those below, in the order of their names. What else is there is told."""
     found = {folder: entries(folder, SUFFIXES, bad) for folder in folders}
-    say_left_out({folder: (inside.others, inside.folders, inside.count) for folder, inside in found.items()})
+    if below:
+        inner = [Path(path) for top in found.values() for path in top.folders]
+        found |= {folder: entries(folder, SUFFIXES, bad) for folder in inner}
+    left_out = {}
+    for folder, inside in found.items():
+        left_out[folder] = inside.others, [path for path in inside.folders if Path(path) not in found], inside.count
+    say_left_out(left_out)
     return [Path(file) for inside in found.values() for file in inside.files]
 
 
@@ -69,8 +75,7 @@ def _texts_of(one: str | Path, spec: Spec, bad: Bad) -> list[Named]:
     if os.path.isdir(one):
         if column is not None:
             raise InputError(f"{one} is a folder, and the run's texts are rows of a table: name files, or, {AS_TEXT}")
-        inside = sorted(path for path in Path(one).iterdir() if path.is_dir())
-        paths = list_texts([Path(one), *inside] if inside else [Path(one)], bad)
+        paths = list_texts([Path(one)], bad, below=True)
         if not paths:
             raise InputError(f"{one} has no .txt files, nor have the folders in it")
         return [named for path in paths for named in _texts_of(path, spec, bad)]
