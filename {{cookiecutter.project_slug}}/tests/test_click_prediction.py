@@ -364,9 +364,10 @@ def test_memory_does_not_grow_with_the_file(tmp_path, monkeypatch):
     monkeypatch.setattr(cells, "BLOCK", 1 << 14)
     path = tmp_path / "train.txt"
     path.write_text("".join(f"{line}\n" for line in criteo_lines(200)) * 100)
+    options = settings("--data.name=criteo", f"--data.path={path}")
     cells.hashes(of("a"))  # what is imported and kept for good
     tracemalloc.start()
-    load_data(settings("--data.name=criteo", f"--data.path={path}"))
+    load_data(options)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 3e6 < path.stat().st_size

@@ -26,7 +26,13 @@ def plan(*options, steps_per_epoch=10, start=0):
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "linear", "inverse_sqrt"])
 def test_warm_up_rises_in_equal_parts_to_the_peak(schedule):
-    assert rates(schedule, 20, warmup=4)[:4] == pytest.approx([0.25, 0.5, 0.75, 1.0])
+    assert rates(schedule, 40, warmup=4)[:4] == pytest.approx([0.25, 0.5, 0.75, 1.0])
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "linear", "inverse_sqrt"])
+def test_warm_up_takes_a_tenth_of_the_schedule_at_most(schedule):
+    assert rates(schedule, 40, warmup=50) == rates(schedule, 40, warmup=4)
+    assert rates(schedule, 9, warmup=50) == rates(schedule, 9)
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "linear", "inverse_sqrt"])
@@ -35,20 +41,20 @@ def test_without_warm_up_the_first_update_has_the_peak(schedule):
 
 
 def test_constant_stays_at_the_peak():
-    assert set(rates("constant", 20, warmup=4)[4:]) == {1.0}
+    assert set(rates("constant", 40, warmup=4)[4:]) == {1.0}
 
 
 def test_linear_falls_in_equal_parts_to_zero():
-    assert rates("linear", 12, warmup=2)[2:] == pytest.approx([1 - i / 10 for i in range(10)])
+    assert rates("linear", 20, warmup=2)[2:] == pytest.approx([1 - i / 18 for i in range(18)])
 
 
 def test_cosine_falls_along_half_a_cosine():
-    assert rates("cosine", 12, warmup=2)[2:] == pytest.approx([(1 + math.cos(math.pi * i / 10)) / 2 for i in range(10)])
+    assert rates("cosine", 20, warmup=2)[2:] == pytest.approx([(1 + math.cos(math.pi * i / 18)) / 2 for i in range(18)])
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "linear"])
 def test_after_the_end_of_its_schedule_the_rate_is_zero(schedule):
-    assert rates(schedule, 15, warmup=2, end=10)[10:] == pytest.approx([0.0] * 5)
+    assert rates(schedule, 25, warmup=2, end=20)[20:] == pytest.approx([0.0] * 5)
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
@@ -69,7 +75,7 @@ def test_inverse_sqrt_falls_with_the_root_of_the_step():
 
 
 def test_inverse_sqrt_does_not_depend_on_the_end():
-    assert rates("inverse_sqrt", 20, warmup=4, end=20) == rates("inverse_sqrt", 20, warmup=4, end=1000)
+    assert rates("inverse_sqrt", 40, warmup=4, end=40) == rates("inverse_sqrt", 40, warmup=4, end=1000)
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "linear", "inverse_sqrt"])

@@ -36,6 +36,7 @@ from {{cookiecutter.package_name}}.data.batches import TrainBatches
 from {{cookiecutter.package_name}}.errors import InputError, RunError
 from {{cookiecutter.package_name}}.run import read_config, read_record, read_result, read_spec
 from {{cookiecutter.package_name}}.trainers import session, workflow
+from {{cookiecutter.package_name}}.trainers.schedule import average_weight
 
 # Nothing falls together: validations at 4, 8, ..., checkpoints at 3, 6, ....
 BUSY = (*SMALL, *steps(22), "--trainer.val_every=4", "--trainer.checkpoint_every=3", "--trainer.log_every=1")
@@ -143,12 +144,22 @@ def test_zero_means_once_an_epoch(project, framework, epoch):
     assert read_result(folder)["epochs"] == 2
 
 
-def test_training_stops_when_validation_no_longer_gets_better(project, framework, monkeypatch):
+def test_training_stops_when_validation_no_longer_gets_better(project, framework, monkeypatch, capsys):
     score(monkeypatch, [0.5, 0.7, 0.6, 0.65, 0.9])
     folder = workflow.train(config(framework, *steps(10), "--trainer.val_every=2", "--trainer.patience=2"))
     record = read_record(folder)
     assert (record.step, record.best_step) == (8, 4)
     assert read_result(folder)["checkpoints"]["best"].startswith("00000004")
+    said = f"stopped at step 8 of 10: 2 validations without a better {MONITOR} (trainer.patience)"
+    assert said in capsys.readouterr().err
+
+
+def test_patience_is_not_tried_before_the_end_of_warm_up(project, framework, monkeypatch, capsys):
+    score(monkeypatch, [0.9, 0.8, 0.7, 0.6, 0.5])
+    options = (*steps(40), "--optimizer.warmup_steps=9", "--trainer.val_every=2", "--trainer.patience=2")
+    folder = workflow.train(config(framework, *options))
+    assert read_record(folder).step == 8  # of 4 steps of warm-up
+    assert "optimizer.warmup_steps = 9 is cut to 4, a tenth of the 40 steps" in capsys.readouterr().err
 
 
 def test_the_test_is_of_the_best_checkpoint(project, framework, monkeypatch):
@@ -171,13 +182,24 @@ def test_the_moving_average_follows_its_formula_from_the_initial_weights(project
         options = (*steps(1), f"--optimizer.ema_decay={decay}", f"--name=d{decay}")
         return final_weights(workflow.train(config(framework, *options, "--accelerator.precision=float64")))
 
-    now, half, three_quarters = after_one_step(0), after_one_step(0.5), after_one_step(0.75)
+    # Of the first update a decay counts for min(decay, 1 / 10).
+    now, twentieth, tenth, large = (after_one_step(decay) for decay in (0, 0.05, 0.1, 0.999))
     changed = []
     for name in now:
-        initial = 2 * half[name] - now[name]
-        assert three_quarters[name] == pytest.approx(0.75 * initial + 0.25 * now[name], abs=1e-12)
+        initial = 20 * twentieth[name] - 19 * now[name]
+        assert tenth[name] == pytest.approx(0.1 * initial + 0.9 * now[name], abs=1e-12)
+        assert large[name] == pytest.approx(tenth[name], abs=1e-12)
         changed.append(not np.array_equal(initial, now[name]))
     assert any(changed)
+
+
+def test_of_a_short_run_the_moving_average_holds_nearly_nothing_of_the_start():
+    """A loop over many averages of 1 that began at 0, beside the decay alone: 0.999 ** 800 is 0.45."""
+    average = 0.0
+    for step in range(800):
+        average += average_weight(step, 0.999) * (1 - average)
+    assert 1 - average < 1e-12
+    assert [average_weight(step, 0.9) for step in (0, 80, 81, 1000)] == pytest.approx([0.9, 0.1, 0.1, 0.1])
 
 
 @pytest.mark.slow

@@ -99,11 +99,13 @@ class OptimizerConfig:
     schedule: Literal["constant", "cosine", "linear", "inverse_sqrt"] = option(
         "constant", "after warm-up", overfit="constant"
     )
-    warmup_steps: NonNegativeInt = option(0, "steps of linear warm-up", overfit=0)
+    warmup_steps: NonNegativeInt = option(0, "steps of linear warm-up, a tenth of the run at most", overfit=0)
     schedule_steps: NonNegativeInt = option(0, "where the schedule ends; 0: with the run")
     clip_norm: NonNegativeFloat = option(0.0, "largest global norm of the gradient; 0: no limit")
     ema_decay: Probability = option(
-        0.0, "evaluate an exponential moving average of the weights, of this decay a step; 0: the weights", overfit=0.0
+        0.0,
+        "evaluate an exponential moving average of the weights, of this decay a step, less at first; 0: the weights",
+        overfit=0.0,
     )
 
 
@@ -119,7 +121,7 @@ class TrainerConfig:
     val_every: NonNegativeInt = option(0, "steps between validations; 0: once an epoch")
     log_every: NonNegativeInt = option(50, "steps between log entries; 0: once an epoch")
     checkpoint_every: NonNegativeInt = option(0, "steps between checkpoints; 0: once an epoch; the best is always kept")
-    patience: NonNegativeInt = option(0, "stop after so many validations without a new best; 0: never")
+    patience: NonNegativeInt = option(0, "stop after so many validations without a new best, after warm-up; 0: never")
     accumulate: PositiveInt = option(1, "micro-batches that a batch is cut into, to save memory")
     on_nan: Literal["stop", "skip"] = option(
         "stop", "where loss or gradient are not finite: stop the run, or skip the update and count it"

@@ -272,13 +272,18 @@ class Run:
         self._metrics.write(_json({"step": step, "seconds": round(seconds, 3), **values}) + "\n")
         self._metrics.flush()
 
-    def validated(self, step: int, metrics: Mapping[str, float], monitor: str, mode: str) -> bool:
-        """Takes the metrics of a validation. Returns whether the monitored one is the best so far: save it then."""
+    def validated(
+        self, step: int, metrics: Mapping[str, float], monitor: str, mode: str, patient: bool = False
+    ) -> bool:
+        """Takes the metrics of a validation. Returns whether the monitored one is the best so far: save it then.
+
+        patient: whether it may be none without trying patience.
+        """
         best = self._pending.best_metrics
         better = not best or _rank(metrics, monitor, mode) > _rank(best, monitor, mode)
         if better:
             self._pending = dataclasses.replace(self._pending, best_step=step, best_metrics=metrics, stale=0)
-        else:
+        elif not patient:
             self._pending = dataclasses.replace(self._pending, stale=self._pending.stale + 1)
         return better
 

@@ -74,14 +74,20 @@ class Plan:
             step += steps
 
 
+def warmup_steps(optimizer: OptimizerConfig, schedule_steps: int) -> int:
+    """Of warm-up: a tenth of the schedule at most, so that a short run trains at its peak, too."""
+    return min(optimizer.warmup_steps, schedule_steps // 10)
+
+
 def learning_rate(step: int, optimizer: OptimizerConfig, schedule_steps: int) -> float:
     """The learning rate of the update that leads from `step` to `step + 1`.
 
-    Linear warm-up reaches the peak with update number `warmup_steps`; then cosine or linear decay reaches
+    Linear warm-up reaches the peak with update number `warmup_steps(...)`; then cosine or linear decay reaches
     `min_learning_rate` at `schedule_steps`, and inverse_sqrt falls with the square root of the step ("Attention Is All
     You Need", 5.3).
     """
-    peak, warmup, lowest = optimizer.learning_rate, optimizer.warmup_steps, optimizer.min_learning_rate
+    peak, lowest = optimizer.learning_rate, optimizer.min_learning_rate
+    warmup = warmup_steps(optimizer, schedule_steps)
     if step < warmup:
         return peak * (step + 1) / warmup
     done = min(1.0, (step - warmup) / max(1, schedule_steps - warmup))
@@ -92,6 +98,19 @@ def learning_rate(step: int, optimizer: OptimizerConfig, schedule_steps: int) ->
     if optimizer.schedule == "inverse_sqrt":
         return peak * math.sqrt(max(1, warmup) / (step + 1))
     return peak
+
+
+def average_weight(step, decay: float, largest=max):
+    """What the weights of step + 1 count in their moving average, which weighs 1 - that.
+
+    1 - decay, and more in the beginning, so that the average is none of the random start for long: its decay is
+    min(decay, (1 + step) / (10 + step)).
+
+    Args:
+        step: a number, or an array.
+        largest: max of two of its kind.
+    """
+    return largest(1 - decay, 9 / (10 + step))
 
 
 def schedule_steps(config: Config, plan: Plan) -> int:

@@ -16,7 +16,7 @@ from ..errors import RunError
 from ..run import Run
 from ..task import Task
 from .progress import Progress, peak_host_memory
-from .schedule import Plan
+from .schedule import Plan, schedule_steps, warmup_steps
 
 ASK_EVERY = 10  # steps
 
@@ -140,7 +140,8 @@ class Session:
             outputs: the model's, of that batch.
         """
         values = self.measured("val", metrics)
-        best = self.run.validated(self.step, values, self.task.monitor, self.task.mode)
+        warming_up = self.step <= warmup_steps(self.run.config.optimizer, schedule_steps(self.run.config, self.plan))
+        best = self.run.validated(self.step, values, self.task.monitor, self.task.mode, patient=warming_up)
         if not self.run.leads:
             return best
         for path, value in parameters.items():

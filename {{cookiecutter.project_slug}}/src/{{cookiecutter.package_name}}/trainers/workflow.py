@@ -60,7 +60,7 @@ from ..weights import read as read_weights
 from ..weights import write as write_weights
 from . import check, frameworks, load_config
 from .progress import peak_host_memory
-from .schedule import Plan
+from .schedule import Plan, schedule_steps, warmup_steps
 from .session import Diverged, Session, arrays, scalars
 
 # How the frameworks' RuntimeErrors say it.
@@ -127,6 +127,11 @@ def _train(run: Run, config: Config, task: tasks.Task, began: float) -> None:
         engine.start_from(weights)
     run.start(data.spec, len(data.train), framework.PACKAGES, engine.describe(), fingerprint)
     session = Session(run, task, data.spec, plan, began)
+    end = schedule_steps(config, plan)
+    if config.debug == "none" and (warmup := warmup_steps(config.optimizer, end)) < config.optimizer.warmup_steps:
+        session.say(
+            f"optimizer.warmup_steps = {config.optimizer.warmup_steps} is cut to {warmup}, a tenth of the {end} steps"
+        )
     begins = f", from step {run.record.start} of {run.record.parent}" if run.record.parent else ""
     session.say(f"{run.folder}: {engine.describe()}, {len(data.train)} examples, {plan.total_steps} steps{begins}")
     if run.record.parent and changed(Path(run.record.parent), fingerprint):
@@ -148,6 +153,8 @@ def _train(run: Run, config: Config, task: tasks.Task, began: float) -> None:
             f"step {session.step} is saved, the same command goes on from there"
         )
         return
+    if session.step < plan.total_steps:
+        session.say(f"stopped at step {session.step} of {plan.total_steps}: {_why(session)}")
     if config.debug == "overfit":
         found = f"train/loss on one batch is {session.loss:.4g} after {session.step} steps"
         if not session.loss < task.overfit.loss:
@@ -158,6 +165,14 @@ def _train(run: Run, config: Config, task: tasks.Task, began: float) -> None:
         session.say(f"{run.folder}/plugins/profile holds *.trace.json.gz: open it at https://ui.perfetto.dev")
     metrics = _test(engine, data, plan, session)
     run.finish(_result(session, metrics, engine.peak_memory(), versions(framework.PACKAGES)))
+
+
+def _why(session: Session) -> str:
+    """Of a run that has ended before its last step, and is finished."""
+    run = session.run
+    if not run.out_of_patience:
+        return "a callback asked for it"
+    return f"{run.config.trainer.patience} validations without a better {session.task.monitor} (trainer.patience)"
 
 
 @contextlib.contextmanager

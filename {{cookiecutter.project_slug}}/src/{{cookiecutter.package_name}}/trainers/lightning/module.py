@@ -15,7 +15,7 @@ from ...config import OptimizerConfig
 from ...data.batches import make_batch
 from .. import load_config
 from ..mesh import Mesh
-from ..schedule import LOSS_SCALE, LOSS_SCALE_STEPS, Plan, learning_rate, schedule_steps
+from ..schedule import LOSS_SCALE, LOSS_SCALE_STEPS, Plan, average_weight, learning_rate, schedule_steps
 from . import mesh
 
 Batch = dict[str, torch.Tensor]
@@ -217,8 +217,8 @@ class Module(L.LightningModule):
 
     @torch.no_grad()
     def _average(self) -> None:
-        decay = self.config.optimizer.ema_decay
-        torch._foreach_lerp_(*([mesh.local(p) for p in net.parameters()] for net in (self.ema, self.net)), 1 - decay)
+        weight = average_weight(self.step - 1, self.config.optimizer.ema_decay)
+        torch._foreach_lerp_(*([mesh.local(p) for p in net.parameters()] for net in (self.ema, self.net)), weight)
         if buffers := list(self.ema.buffers()):
             torch._foreach_copy_(buffers, list(self.net.buffers()))
 

@@ -17,6 +17,7 @@ from flax import nnx
 
 from ...config import Config
 from ...data.batches import make_batch
+from ..schedule import average_weight
 from .train_state import TrainState, split
 
 Batch = dict[str, jax.Array]
@@ -77,7 +78,8 @@ def make_train_step(
             logs[f"loss/{name}"] = mean
             square_norm += norm**2
         if ema_decay:
-            ema = jax.tree.map(lambda e, p: ema_decay * e + (1 - ema_decay) * p, state.ema, state.params)
+            weight = average_weight(state.step.astype(jnp.result_type(float)), ema_decay, jnp.maximum)
+            ema = jax.tree.map(lambda e, p: (1 - weight) * e + weight * p, state.ema, state.params)
             state = state.replace(ema=ema)
         logs["grad_norm"] = jnp.sqrt(square_norm)
         if config.trainer.on_nan == "skip":
