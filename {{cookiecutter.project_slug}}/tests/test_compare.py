@@ -1,17 +1,21 @@
 """Runs side by side: what is counted and said of them, the report, and what is refused."""
 
+import dataclasses
 import importlib.util
 import json
+import re
 import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from conftest import FRAMEWORKS, MONITOR, SMALL, TASK, history, steps
 
 from {{cookiecutter.package_name}} import task as tasks
 from {{cookiecutter.package_name}} import trainers
-from {{cookiecutter.package_name}}.compare import Row, lines_of_code, verdict
+from {{cookiecutter.package_name}}.compare import FinishedRun, Options, Row, check_place, columns_of, lines_of_code, verdict
 from {{cookiecutter.package_name}}.config import to_dict
+from {{cookiecutter.package_name}}.errors import InputError
 from {{cookiecutter.package_name}}.run import read_result
 from {{cookiecutter.package_name}}.trainers import workflow
 
@@ -141,6 +145,57 @@ def test_runs_of_one_framework_that_differ_in_an_option_stand_in_columns_named_b
 
 
 @draws
+def finished(name, path="", **changes):
+    """A run of no folder: of the project's config with data.path and changes, a.b as a__b."""
+    given = {key.replace("__", "."): value for key, value in changes.items()}
+    config = to_dict(trainers.load_config("", {"framework": FRAMEWORKS[0], "accelerator": "cpu", **given}))
+    config["data"]["path"] = path
+    return FinishedRun(Path("runs", name), config, {"versions": {}}, {"devices": "one cpu"}, {})
+
+
+def labels(*runs):
+    return [column.label for column in columns_of(runs)]
+
+
+def test_columns_are_named_by_every_key_that_differs():
+    one = finished("001", optimizer__learning_rate=0.5, data__batch_size=8, trainer__epochs=3)
+    two = finished("002", optimizer__learning_rate=0.25, data__batch_size=16, trainer__epochs=3)
+    name = FRAMEWORKS[0]
+    assert labels(one, two) == [f"{name} batch_size=8 learning_rate=0.5", f"{name} batch_size=16 learning_rate=0.25"]
+
+
+def test_columns_are_named_by_seeds_where_they_have_other_ones():
+    one, two = (finished(f"{rate}", optimizer__learning_rate=rate, seed=int(4 * rate)) for rate in (0.5, 0.25))
+    name = FRAMEWORKS[0]
+    assert labels(one, two) == [f"{name} learning_rate=0.5 seed=2", f"{name} learning_rate=0.25 seed=1"]
+    more = finished("more", optimizer__learning_rate=0.5, seed=1)
+    both = finished("both", optimizer__learning_rate=0.25, seed=2)
+    assert labels(one, more, two, both) == [f"{name} learning_rate={rate}" for rate in (0.5, 0.25)]
+    assert labels(one, two, more) == [f"{name} learning_rate=0.5 seed=2,1", f"{name} learning_rate=0.25 seed=1"]
+
+
+def test_columns_are_named_by_paths_without_what_they_have_in_common():
+    one = finished("001", path="/home/someone/with/a/long/name/data/houses.csv", data__root="here")
+    two = finished("002", path="/home/someone/with/a/long/name/data/2024/houses.csv", data__root="there")
+    name = FRAMEWORKS[0]
+    assert labels(one, two) == [f"{name} path=houses.csv root=here", f"{name} path=2024/houses.csv root=there"]
+
+
+TASKS_WITH_MODELS = [name for name in tasks.names() if len(tasks.find(name).models) > 1]
+
+
+@pytest.mark.parametrize("task", TASKS_WITH_MODELS)
+def test_columns_of_other_models_are_named_by_the_model_and_not_by_keys_that_only_one_has(task):
+    models = dict(list(tasks.find(task).models.items())[:2])
+    options = [{"framework": FRAMEWORKS[0], "model.name": name} for name in models]
+    configs = [to_dict(trainers.load_config(task, given)) for given in options]
+    runs = [FinishedRun(Path(c["model"]["name"]), c, {"versions": {}}, {"devices": ""}, {}) for c in configs]
+    found = labels(*runs)
+    assert all(f" model.name={name}" in label for name, label in zip(models, found, strict=True))
+    first, second = ({item.name for item in dataclasses.fields(cls)} for cls in models.values())
+    assert not [key for key in first ^ second if f" {key}=" in " ".join(found)]
+
+
 def test_a_target_that_no_run_reaches_is_not_reached(cli, runs, project):
     target = {"max": "1e9", "min": "-1e9"}[tasks.find(TASK).mode]
     outcome = cli("compare", *runs.values(), "--target", target)
@@ -313,6 +368,55 @@ def test_a_run_given_twice_is_one_line(complaint, runs):
 def test_an_unfinished_run_is_one_line(complaint, runs, project):
     (copied(runs, project, "open") / "result.json").unlink()
     assert "open is unfinished" in complaint("compare", runs[FRAMEWORKS[0], 1], "open")
+
+
+@draws
+def test_what_is_no_finished_run_is_passed_by_with_a_line(cli, runs, project):
+    (copied(runs, project, "open") / "result.json").unlink()
+    (project / "compare" / "001").mkdir(parents=True)
+    (project / "notes.txt").touch()
+    both = [runs[FRAMEWORKS[0], seed] for seed in SEEDS]
+    outcome = cli("compare", "compare/001", both[0], "open", "notes.txt", both[1])
+    assert outcome.code == 0, outcome.err
+    lines = ["compare/001 is no run: passed by", "open is unfinished: passed by", "notes.txt is no run: passed by"]
+    assert [line for line in outcome.err.splitlines() if "passed by" in line] == lines
+    assert len(outcome.out.splitlines()[0].split()) == 1  # one column
+
+
+@draws
+def test_a_run_that_is_not_there_is_one_line(complaint, runs):
+    assert "runs/typo is not there" in complaint("compare", *runs.values(), "runs/typo")
+
+
+@draws
+def test_a_report_is_written_over_none_that_is_there(cli, complaint, runs, project):
+    assert cli("compare", *runs.values(), "--name=mine").code == 0
+    report = project / "runs" / TASK / "default" / "compare" / "mine" / "report.html"
+    report.write_text("mine")
+    line = complaint("compare", *runs.values(), "--name=mine")
+    assert "mine/report.html is there: choose another --name, or --force to replace it" in line
+    assert report.read_text() == "mine"
+    assert cli("compare", *runs.values(), "--name=mine", "--force").code == 0
+    assert report.read_text() != "mine"
+
+
+def test_a_report_of_the_same_settings_is_made_again(project):
+    Path("report.html").touch()
+    Path("compare.json").write_text('{"seeds": 1}')
+    check_place(Path(), Options(), {"seeds": 1})
+    with pytest.raises(InputError, match="is there"):
+        check_place(Path(), Options(), {"seeds": 2})
+
+
+@draws
+def test_values_that_are_null_are_compared_as_not_a_number(cli, runs, project):
+    folder = copied(runs, project, "null")
+    for name in ("metrics.jsonl", "result.json"):
+        text = (folder / name).read_text(encoding="utf-8")
+        (folder / name).write_text(re.sub(r'("(?:test|val)/loss": )[\d.e-]+', r"\1null", text), encoding="utf-8")
+    outcome = cli("compare", runs[FRAMEWORKS[0], 1], folder)
+    assert outcome.code == 0, outcome.err
+    assert re.search(r"^test/loss +–$", outcome.out, re.MULTILINE), outcome.out
 
 
 @draws

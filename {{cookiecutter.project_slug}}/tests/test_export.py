@@ -5,6 +5,7 @@ import importlib.util
 import json
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 import yaml
@@ -162,12 +163,21 @@ def test_a_checkpoint_that_is_not_the_best_has_no_metrics(cli, run):
 # Where it goes.
 
 
-def test_an_export_takes_the_place_of_an_earlier_one(cli, run):
+@pytest.mark.parametrize("words", [[], ["--output=elsewhere"]])
+def test_an_export_is_written_over_none_that_is_there(cli, complaint, run, project, words):
+    [*_, card] = cli("export", run, "--format=safetensors", *words).out.split()[:1]
+    Path(card).write_text("edited")
+    line = complaint("export", run, "--format=safetensors", *words)
+    assert f"{Path(card).parent} holds an export: choose another --output, or --force to replace it" in line
+    assert Path(card).read_text() == "edited"
+
+
+def test_an_export_takes_the_place_of_an_earlier_one_with_force(cli, run):
     folder = run / "export" / "safetensors"
     assert cli("export", run, "--format=safetensors").code == 0
     names = sorted(path.name for path in folder.iterdir())
     (folder / "README.md").write_text("edited")
-    assert cli("export", run, "--format=safetensors").code == 0
+    assert cli("export", run, "--format=safetensors", "--force").code == 0
     assert (folder / "README.md").read_text() != "edited"
     assert sorted(path.name for path in folder.iterdir()) == names
     assert list((run / "export").iterdir()) == [folder]
@@ -181,7 +191,7 @@ def test_an_export_that_fails_leaves_the_earlier_one(cli, run, monkeypatch):
     before = sorted((run / "export").rglob("*"))
     monkeypatch.setattr("{{cookiecutter.package_name}}.export.weights.write", fail)
     with pytest.raises(RuntimeError):
-        cli("export", run, "--format=safetensors")
+        cli("export", run, "--format=safetensors", "--force")
     assert sorted((run / "export").rglob("*")) == before
 
 
@@ -201,7 +211,7 @@ WRONG = {
     "a checkpoint that is none": (["--format=safetensors", "--checkpoint=first"], "--checkpoint first: choose best,"),
     "a file in the place": (["--format=safetensors", "--output=file"], "--output file is there and is no folder"),
     "a file in the way": (["--format=safetensors", "--output=file/more"], "--output file/more: cannot be written"),
-    "other files": (["--format=safetensors", "--output=."], "--output . holds docs, which is no part of an export"),
+    "other files": (["--format=safetensors", "--output=.", "--force"], "--output . holds docs, which is no part of"),
     "a card alone": (["--format=safetensors", "--output=docs"], "--output docs holds README.md, which is no part of"),
 }
 
