@@ -351,6 +351,20 @@ def test_that_a_file_has_more_than_one_picture_is_said_once(tmp_path, quiet, cap
     assert "a." + suffix + " has more than one picture" in capsys.readouterr().err
 
 
+def test_a_file_whose_second_picture_is_damaged_is_refused_or_read(tmp_path):
+    path, rng = tmp_path / "a.gif", np.random.default_rng(0)
+    first, second = (Image.fromarray(rng.integers(0, 256, (20, 24, 3)).astype(np.uint8)) for _ in range(2))
+    first.save(path, save_all=True, append_images=[second])
+    whole, lines = path.read_bytes(), set()
+    for end in range(len(whole) // 2, len(whole), 5):
+        path.write_bytes(whole[:end])
+        with contextlib.suppress(InputError):
+            decode(str(path), channels=3)
+            continue
+        lines.add(refused(path))
+    assert lines
+
+
 # Of another size than the model's.
 
 

@@ -370,6 +370,10 @@ def _turned(image: Image.Image, orientation: int) -> Image.Image:
     return image.transpose(TURNS[orientation]) if orientation in TURNS else image
 
 
+# What Pillow raises for damaged files, the last two for a GIF whose second picture is.
+DAMAGED = (SyntaxError, ValueError, Image.DecompressionBombError, IndexError, struct.error)
+
+
 @contextlib.contextmanager
 def _opened(path: str) -> Iterator[Image.Image]:
     try:
@@ -379,7 +383,7 @@ def _opened(path: str) -> Iterator[Image.Image]:
         raise InputError(f"{path} is no image that can be read: remove or replace it") from error
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}: remove or replace it") from error
-    except (SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what Pillow raises for damaged files
+    except DAMAGED as error:
         raise InputError(f"{path} cannot be read: {error}: remove or replace it") from error
 
 
