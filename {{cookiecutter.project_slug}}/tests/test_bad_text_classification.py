@@ -101,6 +101,8 @@ def test_empty_texts_are_counted_once(load, project, capsys):
     (project / "a.csv").write_text("\n".join(["text,label", *rows]) + "\n")
     load("csv", "--data.path=a.csv")
     assert capsys.readouterr().err == "a.csv: 6 of 30 texts are empty\n"
+    load("csv", "--data.path=a.csv", "--data.missing=1,2")
+    assert capsys.readouterr().err == "a.csv: 8 of 30 texts are empty\n"
 
 
 def test_texts_with_nothing_in_them_train(cli, project, framework):

@@ -138,6 +138,13 @@ def test_a_rating_is_a_number_to_everyone(tmp_path, cell):
     assert f"row 27, column rating: {cell!r} is no number" in refused(load_data, own(tmp_path))
 
 
+def test_a_word_that_stands_for_no_value_is_no_rating_and_no_user(tmp_path):
+    write(tmp_path / "ratings.csv", *ROWS, "A,v,-1")
+    assert "row 27, column rating: '-1' is no number" in refused(load_data, own(tmp_path, "--data.missing=-1"))
+    write(tmp_path / "ratings.csv", *ROWS, "NA,v,1")
+    assert "row 27, column user: no value" in refused(load_data, own(tmp_path, "--data.missing=NA"))
+
+
 def test_two_columns_of_one_name_are_one_line(tmp_path):
     write(tmp_path / "ratings.csv", *(f"{row},1" for row in ROWS), header="user,item,rating,rating")
     assert "has 2 columns 'rating'" in refused(load_data, own(tmp_path))

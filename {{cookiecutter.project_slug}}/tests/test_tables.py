@@ -229,6 +229,14 @@ def test_an_option_adds_words_for_gaps():
     assert (format.code("unknown"), format.code("other")) == ("", "other")
 
 
+def test_a_number_that_stands_for_no_value_is_none(written):
+    """As with na_values=["-999"] of pandas."""
+    format = to_format(OwnTableConfig(missing="-999").format())
+    table = read_table(written("x,y\n1,-999\n-999,2\n"), format)
+    assert np.array_equal(table.numbers("x", gaps=True), [1, np.nan], equal_nan=True)
+    assert "row 2, column y: '-999' is no number" in refused(table.numbers, "y")
+
+
 @pytest.mark.parametrize(
     ("cell", "code"),
     [

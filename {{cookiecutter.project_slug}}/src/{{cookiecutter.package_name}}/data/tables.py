@@ -55,7 +55,9 @@ class Format:
     own: bool = True
 
     def number(self, cell: str) -> float:
-        """nan where the cell is no number, or so large a one that float32 has none like it."""
+        """nan where the cell is no number, one that stands for none, or so large that float32 has none like it."""
+        if cell in self.missing:
+            return math.nan
         if self.thousands or self.decimal != ".":
             cell = self._plain(cell)
         value = float(cell) if NUMBER.fullmatch(cell) else math.nan

@@ -316,5 +316,6 @@ def _columns(
 ) -> Arrays:
     table = read_table(path, format, bad=bad)
     rows = zip(table.column(text), table.codes(label), strict=True)
+    rows = (("" if text in format.missing else text, code) for text, code in rows)
     found = ((text, code, table.where(i, label)) for i, (text, code) in enumerate(rows))
     return _texts(found, str(path), known, bad)

@@ -100,7 +100,8 @@ def _rows_of(path: Path, column: str | None, format: Format, bad: Bad) -> list[N
         rows = read_rows(path, format, columns=3, bad=bad)
         return [(f"{title} {body}", f"{path}, row {line}") for line, (_, title, body) in rows]
     table = read_table(path, format, bad=bad)
-    return [(text, f"{path}, row {line}") for text, line in zip(table.column(column), table.lines, strict=True)]
+    texts = ["" if text in format.missing else text for text in table.column(column)]
+    return [(text, f"{path}, row {line}") for text, line in zip(texts, table.lines, strict=True)]
 
 
 def _names_column(text: str, column: str | None, format: Format) -> bool:
