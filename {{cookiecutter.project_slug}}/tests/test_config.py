@@ -365,7 +365,7 @@ OPTIONS = {
     "a key in the wrong section": (["--optimizer.max_steps", "3"], ["--optimizer.max_steps:", "'trainer.max_steps'"]),
     "a key that is like no other": (["--zzz", "3"], ["--zzz", "--help"]),
     "a section": (["--trainer", "3"], ["--trainer: a section", "'trainer.KEY'", "trainer has: epochs, max_steps, "]),
-    "a key that its section has not": (["--optimizer.eps", "3"], ["--optimizer.eps: optimizer has: name, learning_rate"]),
+    "a key that its section has not": (["--optimizer.eps", "3"], ["--optimizer.eps: optimizer has: name, learning_"]),
     "a device that is none": (["--accelerator.num_gpus", "3"], ["accelerator has: name, platform, devices,"]),
     "an option without a value": (["--seed"], ["--seed needs a value"]),
     "an option before another option": (["--seed", "--name", "x"], ["--seed needs a value"]),
@@ -397,6 +397,8 @@ OPTIONS = {
     "an accelerator's file that is missing": (["--accelerator", "none.yaml"], ["none.yaml"]),
     "a config's file that is missing": (["--config", "none.yaml"], ["none.yaml", "No such file"]),
     "a task that does not come first": (["--seed", "1", TASK_NAME], [f"'{TASK_NAME}'", "come after everything else"]),
+    "a preset as a second word": ([TASK_NAME, "default"], ["'default' is no option", f"{TASK_NAME}/default"]),
+    "a task as an option": (["--task", TASK_NAME], ["--task: a task is the first word, TASK or TASK/PRESET"]),
     "a second word": ([TASK_NAME, "again"], ["'again'", "--KEY VALUE"]),
     "a short option": (["-s", "3"], ["'-s'", "--KEY VALUE"]),
     "a run to resume that is none": (["--resume", "runs/none"], ["runs/none", "no run"]),
@@ -513,6 +515,21 @@ def test_a_folder_for_a_file_is_one_line(complaint):
 
 def test_a_command_that_is_misspelt_is_one_line(complaint):
     assert "did you mean 'train'?" in complaint("trian")
+
+
+def test_a_task_in_place_of_a_command_is_one_line(complaint):
+    assert f"did you mean 'train {TASK_NAME}/default'?" in complaint(f"{TASK_NAME}/default")
+
+
+@pytest.mark.parametrize("name", sorted({preset.partition("/")[2] for preset in PRESETS}))
+def test_a_preset_without_its_task_is_one_line(complaint, name):
+    first = next(preset for preset in PRESETS if preset.endswith(f"/{name}"))
+    assert f"no task {name!r}: did you mean '{first}'?" in complaint("train", name)
+
+
+def test_a_choice_in_other_letters_is_found():
+    assert configs.closest("ONNX", ["safetensors", "onnx"]) == "did you mean 'onnx'?"
+    assert configs.meant("to", ["data.tokenizer"]) == []
 
 
 def test_a_command_that_is_none_is_one_line(complaint):

@@ -88,7 +88,9 @@ def _done(words: list[str]) -> int:
         return 0 if words else 2
     try:
         if words[0] not in commands:
-            raise InputError(f"no command {words[0]!r}: {closest(words[0], list(commands))}")
+            is_task = words[0].partition("/")[0] in tasks.names()
+            hint = f"did you mean 'train {words[0]}'?" if is_task else closest(words[0], list(commands))
+            raise InputError(f"no command {words[0]!r}: {hint}")
         if {"-h", "--help"} & {*_split_end(words[1:])[0]} and words[0] != "train":  # whose help shows its config
             print(textwrap.dedent("    " + commands[words[0]].__doc__).rstrip())
             if words[0] == "predict" and not words[1].startswith("-"):
@@ -497,7 +499,7 @@ def _taken(words: list[str], key: str) -> str:
             value = value if equals else "".join(words[i + 1 : i + 2])
             del words[i : i + 1 if equals else i + 2]
             if not re.fullmatch(r"\d+(\.\d+)?", value):
-                raise InputError(f"{key} {value}: a number is wanted")
+                raise InputError(f"{f'{key} {value}'.strip()}: a number is wanted")
             return value
     return ""
 

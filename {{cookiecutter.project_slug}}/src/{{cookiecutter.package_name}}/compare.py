@@ -141,7 +141,7 @@ def read(folders: Sequence[Path]) -> list[FinishedRun]:
     if twice := [folder for i, folder in enumerate(folders) if folder.resolve() in [f.resolve() for f in folders[:i]]]:
         raise InputError(f"{twice[0]} is given twice")
     if gone := [folder for folder in folders if not folder.exists()]:
-        raise InputError(f"{gone[0]} is not there")
+        raise InputError(f"{gone[0]} is not there: compare RUN RUN... takes folders of runs")
     others = {folder: why for folder in folders if (why := _is_none(folder))}
     folders = [folder for folder in folders if folder not in others]
     if len(folders) < 2:

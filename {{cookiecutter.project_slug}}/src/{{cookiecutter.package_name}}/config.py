@@ -282,7 +282,8 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def closest(name: str, choices: Sequence[str]) -> str:
     """The end of an error's line: the nearest choice, or all of them."""
-    near = difflib.get_close_matches(name, choices, 1, 0.6)
+    lower = {choice.lower(): choice for choice in choices}
+    near = [lower[found] for found in difflib.get_close_matches(name.lower(), lower, 1, 0.6)]
     return f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(choices)}"
 
 
@@ -312,7 +313,7 @@ def _likeness(given: str, name: str) -> int:
     a, b = ([word.removesuffix("s") or word for word in _words(text)] for text in (given, name))
     if "".join(_words(given)) == "".join(_words(name)):
         return 4
-    if len(given) > 1 and _shortens("".join(_words(given)), _words(name)):
+    if len(given) > (1 if len(_words(name)) > 1 else 2) and _shortens("".join(_words(given)), _words(name)):
         return 3
     common = [(x, y) for x in a for y in b if min(len(x), len(y)) > 2 and (x.startswith(y) or y.startswith(x))]
     shared = [{pair[i] for pair in common} for i in (0, 1)]
@@ -357,6 +358,8 @@ class _Layer:
 
 
 def _layers(target, options, configs, find_task, saved) -> tuple[Any, str, list[_Layer]]:
+    if target and options and not isinstance(options, Mapping) and options[0] in _presets(configs, target):
+        raise InputError(f"{options[0]!r} is no option: a preset is given as {target}/{options[0]}")
     files, accelerators, overrides = _split(options)
     weakest = _Layer("config.yaml", flatten(saved)) if saved else _read(configs / "project.yaml", configs)
     layers = [weakest, *(_read(Path(file), configs) for file in files)]
@@ -371,6 +374,8 @@ def _layers(target, options, configs, find_task, saved) -> tuple[Any, str, list[
     try:
         task = find_task(task_name)
     except InputError as error:
+        if chosen == task_name and (found := [task for task in _folders(configs) if chosen in _presets(configs, task)]):
+            raise InputError(f"{where}no task {chosen!r}: did you mean '{found[0]}/{chosen}'?") from error
         raise InputError(f"{where}{error}") from error
     if not saved:
         file = configs / task.name / f"{preset or 'default'}.yaml"
@@ -459,6 +464,11 @@ def read_yaml(file: Path) -> dict[str, Any]:
 
 def _presets(configs: Path, folder: str) -> list[str]:
     return sorted(file.stem for file in (configs / folder).glob("*.yaml"))
+
+
+def _folders(configs: Path) -> list[str]:
+    """Of tasks."""
+    return sorted(path.name for path in configs.iterdir() if path.is_dir() and path.name != "accelerator")
 
 
 def _section_classes(task, model: str, data: str, frameworks: Mapping[str, type]) -> dict[str, type]:
@@ -588,7 +598,9 @@ def _unknown(layer: _Layer, key: str, leaves: Mapping[str, _Leaf]) -> "UnknownKe
         whose = f"{section}.name = {leaves[f'{section}.name'].default} has: {', '.join(has)}"
     else:
         whose = f"{section} has: {', '.join(has)}" if has else "see --help for the keys"
-    if key == section:
+    if key in ("task", "preset"):
+        hint = "a task is the first word, TASK or TASK/PRESET"
+    elif key == section:
         hint = f"a section, whose keys are '{section}.KEY': {whose}"
     elif near := meant(key, [*leaves, "config", "accelerator"]):
         hint = f"did you mean {' or '.join(map(repr, near))}?"
