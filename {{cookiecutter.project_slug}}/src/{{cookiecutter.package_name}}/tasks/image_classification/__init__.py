@@ -31,7 +31,7 @@ def inputs(given: Sequence[str | Path] | str | Path | np.ndarray, spec: Spec, ba
         paths = [given] if isinstance(given, str | Path) else given
         if not isinstance(paths, Sequence) or not all(isinstance(path, str | Path) for path in paths):
             raise InputError(
-                f"inputs of type {type(given).__name__}: paths of images or folders are wanted, or one array of uint8"
+                f"inputs of type {type(given).__name__}: paths of images are wanted, or one array of uint8"
             )
         if not paths:
             raise InputError("no inputs: paths of images are wanted, or one array of uint8")
