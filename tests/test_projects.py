@@ -1,9 +1,10 @@
 """The tests that a project brings, run in baked projects: with one framework as if the other were not installed."""
 
 import os
+import re
 
 import pytest
-from baking import FRAMEWORKS, TABLES, TASKS, bake, command
+from baking import FRAMEWORKS, TABLES, TASKS, bake, command, hook
 
 # Python runs a `sitecustomize` at every start, so this holds for what the tests start, too. To look for such a package
 # finds nothing, and to import it fails as it does where it was never installed.
@@ -29,16 +30,28 @@ def without(framework, folder):
     return folder
 
 
-def run_tests_of(project, *arguments, hidden=None, processes=1):
-    """Run a project's own tests in processes of their own; one thread each, as several suites run side by side."""
-    paths = [project / "src", *([hidden] if hidden else [])]
-    environment = {"PYTHONPATH": os.pathsep.join(map(str, paths)), "OMP_NUM_THREADS": "1"}
-    environment["XLA_FLAGS"] = "--xla_backend_optimization_level=0"  # as the project's `make test` has it
-    words = ["-n", processes, "--dist", "worksteal"] if processes > 1 else []
-    result = command(
-        "pytest", "-q", "--no-header", "-p", "no:cacheprovider", *words, *arguments, cwd=project, **environment
-    )
-    assert result.returncode == 0, "\n".join([*result.stdout.splitlines()[-80:], result.stderr[-2000:]])
+@pytest.fixture
+def run_tests_of(tmp_path_factory):
+    """`run_tests_of(project, *arguments)` runs a project's own tests.
+
+    In processes of their own, with one thread each, as several suites run side by side. JAX keeps what it compiles for
+    all of them: most compile the same programs. What two of them write at once is compiled again, so it warns.
+    """
+    temporary = tmp_path_factory.getbasetemp()
+    compiled = (temporary.parent if "PYTEST_XDIST_WORKER" in os.environ else temporary) / "compiled"
+    warned = [f"-Wignore:Error {done} persistent compilation cache" for done in ("reading", "writing")]
+
+    def run(project, *arguments, hidden=None, processes=1):
+        paths = [project / "src", *([hidden] if hidden else [])]
+        environment = {"PYTHONPATH": os.pathsep.join(map(str, paths)), "OMP_NUM_THREADS": "1"}
+        environment["XLA_FLAGS"] = "--xla_backend_optimization_level=0"  # as the project's `make test` has it
+        environment |= {"JAX_COMPILATION_CACHE_DIR": str(compiled), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+        words = ["-n", processes, "--dist", "worksteal"] if processes > 1 else []
+        words += ["-q", "--no-header", "-p", "no:cacheprovider", *warned, *arguments]
+        result = command("pytest", *words, cwd=project, **environment)
+        assert result.returncode == 0, "\n".join([*result.stdout.splitlines()[-80:], result.stderr[-2000:]])
+
+    return run
 
 
 QUICK = ("-m", "not slow")  # as the project's `make test` has it
@@ -52,13 +65,24 @@ def test_hiding_a_framework_hides_it(tmp_path, framework):
     assert result.returncode != 0 and f"No module named '{package}'" in result.stderr
 
 
-def test_a_project_with_both_frameworks_passes_its_own_tests(tmp_path):
+def test_a_project_with_both_frameworks_passes_its_own_tests(run_tests_of, tmp_path):
     run_tests_of(bake(tmp_path, framework="both", tasks="all"), *QUICK, processes=2)  # the longest
 
 
+def tests_with_any_task(project):
+    """The files of tests that belong to no task and run with whichever is the first, or the default."""
+    task_of_test = hook("post_gen_project").task_of_test
+    shared = [path for path in project.glob("tests/test_*.py") if not task_of_test(f"tests/{path.name}", TASKS)]
+    return [
+        path for path in sorted(shared) if re.search(r'\bTASK\b|load_config\("",', path.read_text(encoding="utf-8"))
+    ]
+
+
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_a_project_with_one_framework_passes_the_tests_of_what_tasks_share_without_the_other(tmp_path, framework):
-    """Those of the tasks, of which there are many, are slow below; all are collected, which imports what they need.
+def test_a_project_with_one_framework_passes_the_tests_that_need_no_task_without_the_other(
+    run_tests_of, tmp_path, framework
+):
+    """Those with any task are below, those of the tasks are slow; all are collected, which imports what they need.
 
     Those of readers and of what is put together at random ask for no framework, and those of a framework's own models
     and meshes not for the other's absence: a project with both has run them.
@@ -68,12 +92,31 @@ def test_a_project_with_one_framework_passes_the_tests_of_what_tasks_share_witho
     run_tests_of(project, "--collect-only", hidden=hidden)
     names = (*TASKS, "bad", "fuzz", "archives", "tables", "images", f"{framework}_")
     left_out = [f"--ignore-glob=*/test_*{name}*.py" for name in names]
+    left_out += [f"--ignore={path}" for path in tests_with_any_task(project)]
     run_tests_of(project, *QUICK, *left_out, hidden=hidden)
+
+
+OTHER_TASKS = sorted(TASKS)[1:]  # the project with all of them runs with the first
+
+
+@pytest.mark.parametrize("task", OTHER_TASKS)
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_what_holds_with_any_task_holds_in_a_project_with_each_alone(run_tests_of, tmp_path, framework, task):
+    [other] = set(FRAMEWORKS) - {framework}
+    project, hidden = bake(tmp_path, framework=framework, tasks=task), without(other, tmp_path / "hide")
+    run_tests_of(project, *QUICK, *tests_with_any_task(project), hidden=hidden)
+
+
+@pytest.mark.parametrize("task", OTHER_TASKS)
+def test_what_twins_of_any_task_promise_holds_in_a_project_with_each_alone(run_tests_of, tmp_path, task):
+    project = bake(tmp_path, framework="both", tasks=task)
+    twins = [path for path in tests_with_any_task(project) if path.name.startswith("test_twins")]
+    run_tests_of(project, *QUICK, *twins)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_a_project_with_one_framework_passes_its_own_tests_without_the_other(tmp_path, framework):
+def test_a_project_with_one_framework_passes_its_own_tests_without_the_other(run_tests_of, tmp_path, framework):
     [other] = set(FRAMEWORKS) - {framework}
     project = bake(tmp_path, framework=framework, tasks="all")
     run_tests_of(project, hidden=without(other, tmp_path / "hide"), processes=2)
@@ -81,5 +124,5 @@ def test_a_project_with_one_framework_passes_its_own_tests_without_the_other(tmp
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
-def test_a_project_with_one_task_passes_its_own_tests(tmp_path, task):
+def test_a_project_with_one_task_passes_its_own_tests(run_tests_of, tmp_path, task):
     run_tests_of(bake(tmp_path, framework="both", tasks=task), processes=2)
