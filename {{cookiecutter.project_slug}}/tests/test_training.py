@@ -115,16 +115,32 @@ def test_a_run_can_be_interrupted_often(project, framework, uninterrupted, monke
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_saves_the_state_and_ends_the_run(project, framework, number, code):
+def test_a_signal_saves_the_state_and_ends_the_run(project, cli, framework, monkeypatch, number, code):
+    advance = session.Progress.advance
+
+    def advance_and_send(self, steps):
+        advance(self, steps)
+        if self.step == 3:
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(session.Progress, "advance", advance_and_send)
+    outcome = cli("train", TASK, "--framework", framework, *SMALL, *steps(60))
+    record = read_record(Path("runs", TASK, "default", framework, "001"))
+    assert outcome.code == code and f"step {record.step} is saved" in outcome.err
+    assert record.last and 3 <= record.step < 60
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send")
+def test_a_signal_ends_a_process_of_its_own_with_its_state_saved(project, framework):
     command = [sys.executable, "-m", workflow.__name__.partition(".")[0], "train", TASK, "--framework", framework]
     command += [*SMALL, *steps(10**6), "--trainer.log_every=10", "--trainer.val_every=100000"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ)
     metrics = Path("runs", TASK, "default", framework, "001/metrics.jsonl")
     while process.poll() is None and not (metrics.exists() and metrics.read_text()):
         time.sleep(0.05)
-    process.send_signal(number)
+    process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == code, errors
+    assert process.returncode == 143, errors
     record = read_record(metrics.parent)
     assert f"step {record.step} is saved" in errors
     assert record.last

@@ -24,9 +24,20 @@ def test_a_twin_that_is_gone_is_told_before_the_other_is_trained(complaint, monk
 
 @pytest.fixture(scope="module")
 def compared(cli, tmp_path_factory):
-    """(how the command ended, the folder of its runs and its report) of two seeds with the same weights."""
-    run_dir = tmp_path_factory.mktemp("runs")
-    outcome = cli(*WORDS, "--seeds=2", "--seed=3", "--same_weights=true", "--name=mine", f"--run_dir={run_dir}")
+    """(how the command ended, the folder of its runs and its report) of two seeds with the same weights.
+
+    All in this process, where the libraries are loaded: what goes on with these runs starts others.
+    """
+    run_dir, told = tmp_path_factory.mktemp("runs"), tmp_path_factory.mktemp("told") / "folder"
+
+    def train_here(words):
+        return cli("train", *words).code, Path(told.read_text(encoding="utf-8"))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(commands.FOLDER_FILE, str(told))
+        patch.setattr(commands, "_train_apart", train_here)
+        patch.setattr(commands, "apart", lambda call, *arguments: call(*arguments))
+        outcome = cli(*WORDS, "--seeds=2", "--seed=3", "--same_weights=true", "--name=mine", f"--run_dir={run_dir}")
     return outcome, run_dir / TASK / "default"
 
 
