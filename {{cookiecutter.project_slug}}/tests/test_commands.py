@@ -402,6 +402,15 @@ def test_an_option_of_predictions_that_is_wrong_is_one_line(complaint, folder, s
 
 
 @predicts
+@pytest.mark.parametrize("option", ["--trainer.epochs=77", "--data.download=true", "--optimizer.learning_rate=0.77"])
+def test_a_key_that_changes_no_prediction_is_refused_unless_it_is_harmless(cli, folder, option):
+    outcome = cli("predict", folder, "none.csv", option)
+    key, _, value = option.partition("=")
+    refused = f"error: {key} {value}: the run was trained with " in outcome.err
+    assert outcome.code == 2 and refused == (option != "--data.download=true"), outcome.err
+
+
+@predicts
 def test_names_that_no_console_and_no_file_can_say_are_escaped(cli, folder, project, says):
     outcome = cli("predict", folder, "a\nb\x1b[31m", "\udcff", "--output", "p.csv")
     assert outcome.code == 0, outcome.err

@@ -114,11 +114,12 @@ class TrainerConfig:
     """How long, and how often what happens. Counted in steps, that is updates of the task."""
 
     epochs: NonNegativeInt = option(1, "0: no limit; ends with max_steps, whichever comes first")
+    min_steps: NonNegativeInt = option(0, "as many steps at least, however few the epochs have, as of a small table")
     max_steps: NonNegativeInt = option(0, "0: no limit")
     max_minutes: NonNegativeFloat = option(
         0.0, "this command stops after so long, with the state saved; the same command goes on; 0: no limit"
     )
-    val_every: NonNegativeInt = option(0, "steps between validations; 0: once an epoch")
+    val_every: NonNegativeInt = option(0, "steps between validations; 0: once an epoch, a hundred times at most")
     log_every: NonNegativeInt = option(50, "steps between log entries; 0: once an epoch")
     checkpoint_every: NonNegativeInt = option(0, "steps between checkpoints; 0: once an epoch; the best is always kept")
     patience: NonNegativeInt = option(0, "stop after so many validations without a new best, after warm-up; 0: never")

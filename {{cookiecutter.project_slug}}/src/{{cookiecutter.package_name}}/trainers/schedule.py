@@ -10,6 +10,8 @@ from ..errors import InputError
 # Loss scaling of float16 (Micikevicius et al., 2018): the first factor, and after how many good updates it doubles.
 LOSS_SCALE, LOSS_SCALE_STEPS = 2.0**16, 2000
 
+MOST_EVENTS = 100  # in a run, of those that come once an epoch: of more epochs, they come after every few
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -42,13 +44,15 @@ class Plan:
             return cls(end, steps_per_epoch, end, log_every=10, checkpoint_every=end, eval_batches=2, profile=traced)
         if not trainer.epochs and not trainer.max_steps:
             raise InputError("trainer.epochs = 0 and trainer.max_steps = 0: the run would never end, set one of them")
-        limits = [trainer.epochs * steps_per_epoch, trainer.max_steps]
+        epochs = trainer.epochs and max(trainer.epochs * steps_per_epoch, trainer.min_steps)
+        total = min(limit for limit in (epochs, trainer.max_steps) if limit)
+        some_epochs = steps_per_epoch * max(1, total // (MOST_EVENTS * steps_per_epoch))
         return cls(
-            total_steps=start + min(limit for limit in limits if limit),
+            total_steps=start + total,
             steps_per_epoch=steps_per_epoch,
-            val_every=trainer.val_every or steps_per_epoch,
-            log_every=trainer.log_every or steps_per_epoch,
-            checkpoint_every=trainer.checkpoint_every or steps_per_epoch,
+            val_every=trainer.val_every or some_epochs,
+            log_every=trainer.log_every or some_epochs,
+            checkpoint_every=trainer.checkpoint_every or some_epochs,
         )
 
     def validates(self, step: int) -> bool:

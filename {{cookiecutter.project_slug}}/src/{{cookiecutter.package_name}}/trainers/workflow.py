@@ -35,7 +35,7 @@ from typing import Any
 import numpy as np
 
 from .. import task as tasks
-from ..config import Config, MeshConfig, read_options
+from ..config import Config, MeshConfig, flatten, read_options, to_dict
 from ..data.bad import Bad
 from ..data.batches import TrainBatches, eval_batches, make_batch
 from ..data.files import say_once
@@ -43,6 +43,7 @@ from ..data.sources import Arrays, Batch, Dataset, Spec
 from ..errors import InputError, RunError, Stopped
 from ..processes import Processes, in_turn, led
 from ..run import (
+    HARMLESS,
     Finished,
     Run,
     begun,
@@ -62,6 +63,9 @@ from . import check, frameworks, load_config
 from .progress import peak_host_memory
 from .schedule import Plan, schedule_steps, warmup_steps
 from .session import Diverged, Session, arrays, scalars
+
+# Keys that a run's model asks for when it predicts, beside those of the hardware.
+ASKED = ("seed", "data.batch_size", "data.skip_bad", "data.workers")
 
 # How the frameworks' RuntimeErrors say it.
 OUT_OF_MEMORY = ("out of memory", "Out of memory", "RESOURCE_EXHAUSTED", "can't allocate memory")
@@ -254,6 +258,7 @@ class Predictor:
     """
 
     def __init__(self, folder: Path, config: Config, checkpoint: str = "best"):
+        _check_effect(folder, config)
         self.config, self.spec, self.task = _on_one_device(config), read_spec(folder), tasks.find(config.task)
         self.checkpoint = _checkpoint(folder, config, checkpoint)
 
@@ -291,6 +296,18 @@ class Predictor:
         found = self.task.inputs(given, self.spec, bad)
         bad.say(len(found.names))
         return found
+
+
+def _check_effect(folder: Path, config: Config) -> None:
+    """Raises InputError for an option that a model which is ready does not ask for: the run keeps how it reads."""
+    before, now = flatten(read_config(folder)), flatten(to_dict(config))
+    effective = ("accelerator.", f"{config.framework}.", *ASKED)
+    for key, value in now.items():
+        if before.get(key, value) != value and not key.startswith(effective) and key not in HARMLESS:
+            raise InputError(
+                f"--{key} {value}: the run was trained with {before[key]!r}, and its inputs are read as then: options "
+                f"here are {', '.join(ASKED)} and those of accelerator"
+            )
 
 
 def write_model(config: Config, spec: Spec, weights: Weights, format: str, batch: Batch, path: Path) -> None:

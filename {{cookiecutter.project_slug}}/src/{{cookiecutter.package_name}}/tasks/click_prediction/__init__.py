@@ -47,7 +47,7 @@ def _rows(given: Sequence[Mapping[str, Any]], spec: Spec, bad: Bad) -> Inputs:
     for i, row in enumerate(given):
         if lacking := [name for name in columns if name not in row]:
             raise InputError(f"inputs, row {i}: no value of {', '.join(lacking)}: None says that there is none")
-    format = to_format(spec["format"])
+    format = to_format(spec["format"], own=False)
     texts = [[to_cell(row[name], format) for name in columns] for row in given]
     cells = replace(make_cells("inputs", range(len(given)), texts, format), names=columns)
     if bad.skip:

@@ -239,7 +239,8 @@ def read_fields(
     Raises:
         InputError: for what is wrong with the file, with its row and column.
     """
-    criteo, format = columns["layout"] == "criteo", to_format(columns["format"])
+    criteo = columns["layout"] == "criteo"
+    format = to_format(columns["format"], own=labelled and not criteo)
     names = [columns["label"], *columns["integers"], *columns["categories"]]
     width = len(names) if criteo else 0
     header = None

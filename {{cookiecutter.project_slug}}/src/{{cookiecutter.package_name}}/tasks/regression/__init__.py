@@ -26,7 +26,7 @@ def inputs(given: Sequence[str | Path] | str | Path | Sequence[Row] | Row, spec:
 
     Columns that the model does not take may be there or not, the target too. Raises InputError for others.
     """
-    given, format = [given] if isinstance(given, str | Path | Mapping) else given, to_format(spec["format"])
+    given, format = [given] if isinstance(given, str | Path | Mapping) else given, to_format(spec["format"], own=False)
     wanted = "paths of CSV files are wanted, or rows that map columns to values"
     if not isinstance(given, Sequence):
         raise InputError(f"inputs of type {type(given).__name__}: {wanted}")
