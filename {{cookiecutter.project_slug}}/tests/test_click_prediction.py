@@ -120,7 +120,8 @@ def test_hashes_fill_their_buckets_evenly():
 
 @pytest.mark.parametrize("format", [PLAIN, Format(decimal=",", missing=("-", "none"))], ids=["plain", "German"])
 def test_a_category_is_the_code_that_tables_of_all_tasks_have(format):
-    written = "5.0 5 5.00 -3.0 -3 5.5 .0 -.0 0.0 0 100 100.0 10.010 a.0 5.0.0 05.0 5. 5,0 - none 1e5".split() + ["", "0"]
+    written = "5.0 5 5.00 -3.0 -3 5.5 .0 -.0 0.0 0 100 100.0 10.010 a.0 5.0.0 05.0 5. 5,0 - none 1e5".split()
+    written += ["", "0"]
     expected = cells.hashes(of(*map(format.code, written)))
     assert cells.categories(of(*written, format=format)).tolist() == expected.tolist()
 
@@ -350,7 +351,8 @@ def test_other_buckets_take_no_other_conversion(criteo, monkeypatch):
 
 def test_numbers_can_lie_in_another_folder(criteo, tmp_path):
     load_data(settings("--data.name=criteo", f"--data.root={criteo}", f"--data.cache={tmp_path / 'cache'}"))
-    assert sorted(path.name for path in (tmp_path / "cache").glob("converted-*/*")) == ["bad.json", "digest", "fields", "label"]
+    made = sorted(path.name for path in (tmp_path / "cache").glob("converted-*/*"))
+    assert made == ["bad.json", "digest", "fields", "label"]
 
 
 def test_a_conversion_that_fails_leaves_nothing(criteo, tmp_path):

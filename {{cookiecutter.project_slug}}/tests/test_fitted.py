@@ -7,6 +7,7 @@ import pytest
 
 from {{cookiecutter.package_name}} import load_config
 from {{cookiecutter.package_name}}.config import PositiveInt, option, options_help, read_options
+from {{cookiecutter.package_name}}.data.sources import Arrays, Dataset, digest
 from {{cookiecutter.package_name}}.errors import InputError
 from {{cookiecutter.package_name}}.run import Run, check_spec, read_spec
 from {{cookiecutter.package_name}}.trainers import frameworks
@@ -47,6 +48,92 @@ def test_data_that_have_changed_are_told(folder, changed, part):
     with pytest.raises(InputError, match="the data have changed since this run began") as caught:
         check_spec(folder, {**SPEC, **changed})
     assert part in str(caught.value) and "\n" not in str(caught.value)
+
+
+# Whatever stands in a file of `fitted/` that is not what was saved.
+DAMAGES = {
+    "a list": lambda content: b"[]",
+    "another thing": lambda content: b'{"a": 1}',
+    "half": lambda content: content[: len(content) // 2],
+    "nothing": lambda content: b"",
+    "no UTF-8": lambda content: b"\xff\xfe",
+}
+
+
+@pytest.mark.parametrize("name", ["spec.json", "tokenizer.json", "means.npy"])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_every_damaged_file_is_one_line(folder, name, damage):
+    path = folder / "fitted" / name
+    path.write_bytes(DAMAGES[damage](path.read_bytes()))
+    with pytest.raises(InputError, match=f"fitted/{name}.* is damaged") as caught:
+        read_spec(folder)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["spec.json", "tokenizer.json", "means.npy"])
+def test_every_missing_file_is_one_line(folder, name):
+    (folder / "fitted" / name).unlink()
+    with pytest.raises(InputError, match=f"fitted/{name} is (gone|damaged)"):
+        read_spec(folder)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_fingerprints_are_one_line(folder, damage):
+    path = folder / "data.json"
+    path.write_bytes(DAMAGES[damage](path.read_bytes()))
+    with pytest.raises(InputError, match="data.json is damaged"):
+        read_spec(folder)
+
+
+# Fingerprints: what tells whether the same examples stand there in the same order.
+
+
+def arrays(count=20, **changes):
+    rng = np.random.default_rng(0)
+    return Arrays(**{"x": rng.normal(size=(count, 3)), "label": np.arange(count) % 3, **changes})
+
+
+def test_the_same_examples_have_the_same_digest_and_others_another():
+    plain = arrays()
+    order = np.arange(20)[::-1]
+    others = [
+        arrays(21),
+        Arrays(**plain[order]),
+        arrays(x=100 * plain.arrays["x"]),
+        arrays(label=np.arange(20) % 2),
+        arrays(x=plain.arrays["x"].astype(np.float32)),
+    ]
+    digests = [digest(source) for source in (plain, *others)]
+    assert len(set(digests)) == 6 and digest(arrays()) == digests[0]
+
+
+class Counting:
+    """A source without a digest of its own."""
+
+    def __init__(self, count, first=0):
+        self.count, self.first = count, first
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, indices):
+        return {"x": indices + self.first}
+
+
+def test_a_source_without_a_digest_has_that_of_some_of_its_examples():
+    assert digest(Counting(1000)) == digest(Counting(1000))
+    assert len({digest(Counting(1000)), digest(Counting(1001)), digest(Counting(1000, first=1))}) == 3
+
+
+def test_test_examples_that_are_trained_on_are_counted():
+    train, rest = arrays(), np.arange(5)
+    both = {name: np.concatenate([array[rest], 7 + array[rest]]) for name, array in train.arrays.items()}
+    assert Dataset(train, train, Arrays(**both), {}).leaked() == 5
+    assert Dataset(train, train, Counting(3), {}).leaked() == Dataset(Counting(3), train, train, {}).leaked() == 0
+
+
+def test_drawn_data_have_no_fingerprint():
+    assert Dataset(arrays(), arrays(), arrays(), {}, drawn=True).fingerprint() == {}
 
 
 @dataclass(frozen=True)

@@ -377,7 +377,8 @@ def test_other_delimiters_are_read_in_training_and_in_prediction(project, root, 
 
 
 def test_names_with_commas_are_quoted(project):
-    (project / "houses.csv").write_bytes(b'"size, m2",id,y\n' + b"".join(b"%d,%d,%d\n" % (i, i % 7, i) for i in range(20)))
+    rows = [f"{i},{i % 7},{i}" for i in range(20)]
+    (project / "houses.csv").write_text("\n".join(['"size, m2",id,y', *rows]))
     options = [f"--data.root={project}", "--data.path=houses.csv", "--data.target=y", '--data.drop="size, m2"']
     spec = dataset(*options, target="regression/csv").spec
     assert (spec["numbers"], spec["categories"]) == (1, []) and not spec["columns.json"].count("m2")
@@ -466,7 +467,10 @@ WRONG_OPTIONS = {
     "a column to drop that is not there": (["--data.drop=kid"], "data.drop: "),
     "a target that is dropped": (["--data.drop=price"], "data.target = 'price', which data.categorical or data.drop"),
     "no column left": (["--data.drop=id,city,kind,rooms,size"], "no column left to predict price from"),
-    "several columns of text": (["--data.categorical=kind", "--data.drop=rooms"], "add --data.categorical kind,city --data.drop rooms,id ("),
+    "several columns of text": (
+        ["--data.categorical=kind", "--data.drop=rooms"],
+        "add --data.categorical kind,city --data.drop rooms,id (",
+    ),
     "no rows to test on": (["--data.test_fraction=0"], "data.test_fraction = 0.0 of 150 rows leaves none"),
     "no rows to validate on": (["--data.val_fraction=0"], "data.val_fraction = 0.0 of 120 rows leaves none"),
     "no rows to train on": (

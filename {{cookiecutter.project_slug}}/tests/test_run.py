@@ -40,10 +40,10 @@ def begin():
     """`begin(*options)` is the run that a command with these options is at; it has taken hold of its folder."""
     with contextlib.ExitStack() as stack:
 
-        def start(*options, spec=SPEC, examples=9):
+        def start(*options, spec=SPEC, examples=9, fingerprint=None):
             run = Run.choose(config(*options))
             stack.callback(run.close)
-            run.start(spec, examples, ["numpy"], "one cpu")
+            run.start(spec, examples, ["numpy"], "one cpu", fingerprint)
             return run
 
         yield start
@@ -426,6 +426,22 @@ def test_a_run_with_another_number_of_training_examples_is_refused(begin):
     interrupted(begin)
     with pytest.raises(InputError, match="there were 9 training examples, now 8: .* --resume never"):
         begin(examples=8)
+
+
+def test_a_run_with_other_examples_of_the_same_number_is_refused(begin):
+    prints = {"train": "a", "val": "b", "test": "c"}
+    run = begin(fingerprint=prints)
+    save(run, 4)
+    run.close()
+    with pytest.raises(InputError, match="other examples, or in another order, in train and test: .* --resume never"):
+        begin(fingerprint={**prints, "train": "x", "test": "y"})
+    assert runs.changed(run.folder, prints) == []
+
+
+def test_a_run_of_before_fingerprints_goes_on(begin):
+    folder = interrupted(begin)
+    (folder / "data.json").unlink()
+    assert begin(fingerprint={"train": "a"}).folder == folder
 
 
 def test_a_run_is_unfinished_until_its_result_is_there(begin):

@@ -12,6 +12,7 @@ import os
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -20,10 +21,11 @@ from tqdm import tqdm
 from ..errors import InputError
 from .bad import STRICT, Bad
 from .batches import ahead
-from .files import say_once
+from .files import read_bytes, say_once
 from .folders import counted, entries, say_left_out
 from .sources import Batch
 
+MOST_COMPARED = 20_000  # training images among which those of the test are looked for: some are read for that
 VIEWS = ("rows", "columns", "hole_rows", "hole_columns")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 # What such a file may hold in truth. Pillow knows more kinds, of which one starts another program.
@@ -221,6 +223,16 @@ class Files:
             found.update(np.ascontiguousarray(array))
         return found.hexdigest()
 
+    def common(self, other: Any) -> int:
+        """How many pictures of another source, by all their bytes, are also here; 0 of too many."""
+        files = other.files.files if isinstance(other, Decoded) else []
+        if len(self) > MOST_COMPARED:
+            return 0
+        sizes = [{file: os.path.getsize(file) for file in some} for some in (self.files, files)]
+        shared = set(sizes[0].values()) & set(sizes[1].values())  # only these are read
+        ours, theirs = ([_content(file) for file, size in some.items() if size in shared] for some in sizes)
+        return sum(map(set(ours).__contains__, theirs))
+
 
 class Decoded:
     """Files with what `read` makes of each: `image`: uint8 [batch, height, width, channel] in place of `file`."""
@@ -239,6 +251,10 @@ class Decoded:
     def digest(self) -> str:
         """That of its files."""
         return self.files.digest()
+
+
+def _content(file: str) -> bytes:
+    return hashlib.blake2b(read_bytes(Path(file)), digest_size=16).digest()
 
 
 def readable(files: Files, read: Callable[[str], object], workers: int, bad: Bad) -> list[int]:

@@ -13,7 +13,7 @@ Spec = Mapping[str, Any]
 
 
 SAMPLED = 64  # examples that stand for a source without a digest of its own
-MOST_COMPARED = 2**21  # training examples among which those of the test are looked for
+MOST_COMPARED = 2**20  # training examples among which those of the test are looked for
 
 
 class Source(Protocol):
@@ -46,11 +46,17 @@ class Arrays:
 
     def rows(self) -> Iterator[bytes]:
         """The bytes of each example."""
-        columns = [array.reshape(len(array), -1) for array in self.arrays.values()]
         for start in range(0, len(self), 4096):
-            parts = [np.ascontiguousarray(column[start : start + 4096]) for column in columns]
-            for row in zip(*parts, strict=True):
-                yield b"".join(part.tobytes() for part in row)
+            batch = self[np.arange(start, min(start + 4096, len(self)))]
+            for row in zip(*(batch[name] for name in sorted(batch)), strict=True):
+                yield b"".join(value.tobytes() if hasattr(value, "tobytes") else repr(value).encode() for value in row)
+
+    def common(self, other: Source) -> int:
+        """How many examples of another source are also here; 0 of too many."""
+        if not isinstance(other, Arrays) or len(self) > MOST_COMPARED:
+            return 0
+        known = set(map(hash, self.rows()))
+        return sum(hash(row) in known for row in other.rows())
 
     def split(self, fraction: float) -> tuple["Arrays", "Arrays"]:
         """(the rest, a random `fraction`). Which examples is a property of the data, not of the run's seed."""
@@ -89,12 +95,8 @@ class Dataset:
         return {} if self.drawn else {name: digest(source) for name, source in splits.items()}
 
     def leaked(self) -> int:
-        """How many test examples stand among those for training, too; where they are in memory, and not too many."""
-        train, test = self.train, self.test
-        if self.drawn or not (isinstance(train, Arrays) and isinstance(test, Arrays)) or len(train) > MOST_COMPARED:
-            return 0
-        known = set(map(hash, train.rows()))
-        return sum(hash(row) in known for row in test.rows())
+        """How many test examples stand among those for training, too; where these can tell, and are not too many."""
+        return 0 if self.drawn or not hasattr(self.train, "common") else self.train.common(self.test)
 
 
 def digest(source: Source) -> str:

@@ -236,10 +236,8 @@ def _check_test(folder: Path, config: Config, data: Dataset) -> None:
         return _say_leaked(dataclasses.replace(trained, test=data.test))
     what = f"{folder}: the data have changed since this run was trained: other examples in {' and '.join(others)}"
     if not named:
-        raise InputError(
-            f"{what}, or in another order, so that what was trained on may be in its test now: --data.test_path names "
-            "a file to test on"
-        )
+        way = "--data.test_path names what to test on" if hasattr(config.data, "test_path") else "give it the old ones"
+        raise InputError(f"{what}, or in another order, so that what was trained on may be in its test now: {way}")
     say_once("test", f"{what}: whether it was trained on what it is tested on is not known")
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +81,7 @@ class FolderConfig(ImageDataConfig):
     crop: Probability = option(
         0.08, "augmentation: smallest share of the area in a random crop; 0: the view to evaluate", overfit=0.0
     )
+    test_path: str = option("", "folder of CLASS/ folders to test on, in place of test/")
     exif_rotation: bool = option(False, "rotate images as their EXIF data say; false: they are seen as they are stored")
     workers: NonNegativeInt = option(4, "threads that decode batches ahead; 0: none")
     cache: str = option("", "skip_bad: folder where it is kept which images can be read; empty: that of the images")
@@ -204,8 +206,11 @@ def _load_folder(config: FolderConfig) -> Dataset:
     if len(classes) < 2:
         raise InputError(f"{folder / 'train'} has only the class {classes[0]!r}: there is nothing to tell apart")
     val, _ = images.list_folder(folder / "val", classes, bad["val"])
-    if (folder / "test").is_dir():
-        test, _ = images.list_folder(folder / "test", classes, bad["test"])
+    tested = folder / "test"
+    if config.test_path:
+        tested = find_own(config.root, config.test_path, "data.test_path", Path.is_dir)
+    if tested.is_dir():
+        test, _ = images.list_folder(tested, classes, bad["test"])
     else:
         say_once("test", f"{folder} has no test/: val/ is the test split")
         test, bad["test"] = val, bad["val"]
@@ -249,7 +254,7 @@ def _readable(
         (made / "bad.json").write_text(bad.to_text())
 
     paths = [Path(file) for file in files.files]
-    names = [path.relative_to(folder).as_posix() for path in paths]
+    names = [Path(os.path.relpath(path, folder)).as_posix() for path in paths]
     views = config.size, config.resize, config.channels, config.exif_rotation
     made = convert_once(Path(config.cache) if config.cache else folder, paths, repr((names, views)), check)
     kept = np.load(made / "readable.npy")
