@@ -48,6 +48,7 @@ def run_tests_of(tmp_path_factory):
         environment |= {"JAX_COMPILATION_CACHE_DIR": str(compiled), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
         words = ["-n", processes, "--dist", "worksteal"] if processes > 1 else []
         words += ["-q", "--no-header", "-p", "no:cacheprovider", *warned, *arguments]
+        words += ["--basetemp", project.parents[1] / "temporary"]  # pytest warns where several clean up the same folder
         result = command("pytest", *words, cwd=project, **environment)
         assert result.returncode == 0, "\n".join([*result.stdout.splitlines()[-80:], result.stderr[-2000:]])
 
