@@ -22,7 +22,7 @@ OWN = ("--data.name=text", "--data.path=text.txt", "--data.root=.", "--model.con
 
 
 def config(*options):
-    return load_config(TASK.name, [*small(TASK.name), *options])
+    return load_config(TASK.name, [*small(TASK.name), "--data.val_fraction=0.1", "--data.test_fraction=0.1", *options])
 
 
 def dataset(*options):
