@@ -91,4 +91,4 @@ def test_a_block_of_bad_rows_of_criteo_is_left_out(tmp_path, monkeypatch):
     (tmp_path / "a.txt").write_text("\n".join([*["bad"] * 100, good, *["bad"] * 100]) + "\n")
     bad = Bad(skip=True)
     found = list(read_fields(tmp_path / "a.txt", CRITEO, labelled=True, bad=bad))
-    assert sum(len(lines) for lines, _, _ in found) == 1 and bad.count == 200
+    assert sum(len(some) for some, _, _ in found) == 1 and bad.count == 200

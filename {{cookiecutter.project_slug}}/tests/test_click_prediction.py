@@ -329,6 +329,16 @@ def test_values_are_numbered_as_training_rows_have_them_and_others_have_the_numb
     assert test.tolist() == [[0, 3], [0, b], [0, 3], [0, b]]
 
 
+def test_test_rows_that_stand_among_those_for_training_are_counted_by_what_stands_there(tmp_path):
+    rows = [[i % 2, 1000 + i, "a"] for i in range(36)]
+    rows += [[0, 1000, "a"], [1, 1001, "a"], [0, 1002, "b"], [1, 1002, "a"]]
+    path = write_csv(tmp_path / "clicks.csv", rows, ["click", "age", "site"])
+    found = load_data(settings("--data.name=csv", f"--data.path={path}", "--data.batch_size=4"))
+    codes = [part[np.arange(len(part))]["fields"] for part in (found.train, found.test)]
+    assert len(np.unique(codes[0], axis=0)) < 8  # what the model tells apart
+    assert found.leaked() == 2
+
+
 def test_a_column_that_is_always_the_same_is_named(tmp_path, capsys):
     path = write_csv(tmp_path / "clicks.csv", [[i % 2, 7, i] for i in range(40)], ["click", "age", "site"])
     load_data(settings("--data.name=csv", f"--data.path={path}", "--data.batch_size=4"))
@@ -352,7 +362,7 @@ def test_other_buckets_take_no_other_conversion(criteo, monkeypatch):
 def test_numbers_can_lie_in_another_folder(criteo, tmp_path):
     load_data(settings("--data.name=criteo", f"--data.root={criteo}", f"--data.cache={tmp_path / 'cache'}"))
     made = sorted(path.name for path in (tmp_path / "cache").glob("converted-*/*"))
-    assert made == ["bad.json", "digest", "fields", "label"]
+    assert made == ["bad.json", "digest", "fields", "keys", "label"]
 
 
 def test_a_conversion_that_fails_leaves_nothing(criteo, tmp_path):

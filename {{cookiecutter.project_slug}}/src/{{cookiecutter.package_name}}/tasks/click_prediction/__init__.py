@@ -33,8 +33,8 @@ def inputs(given: Sequence[str | Path | Mapping[str, Any]] | str | Path, spec: S
     names, fields = [], []
     for path in given:
         found = 0
-        for lines, block, _ in read_fields(Path(path), spec, labelled=False, bad=bad):
-            names += [f"{path}:{line}" for line in lines]
+        for cells, block, _ in read_fields(Path(path), spec, labelled=False, bad=bad):
+            names += [f"{path}:{line}" for line in cells.lines]
             fields.append(block)
             found += len(block)
         if not found and not bad.count:

@@ -4,13 +4,14 @@ A field's values are numbered as the training rows have them: a row of a file is
 hashes (of categories), its raw values, and these are looked up. What training rows lack has the number after the last.
 """
 
+import contextlib
 import functools
 import hashlib
 import mmap
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -19,10 +20,22 @@ from ...config import Config, DataConfig, PositiveInt, Probability, option
 from ...data.bad import STRICT, Bad
 from ...data.columns import advice, listed, look_at
 from ...data.files import convert_once, find_own, say_once
-from ...data.sources import Arrays, Batch, Dataset, Spec
+from ...data.sources import MOST_COMPARED, Arrays, Batch, Dataset, Source, Spec
 from ...data.tables import OwnTableConfig, column_names, find_table, no_column, split_names, to_format
 from ...errors import InputError
-from .cells import INTEGER_CODES, Cells, categories, codes, hashes, integers, labels, make_cells, read_cells, readable
+from .cells import (
+    INTEGER_CODES,
+    Cells,
+    categories,
+    codes,
+    hashes,
+    integers,
+    keys,
+    labels,
+    make_cells,
+    read_cells,
+    readable,
+)
 
 
 @dataclass(frozen=True)
@@ -83,6 +96,7 @@ GENERATED = {
 }
 VALUES = (7, 24, 4, 6, 20, 12, 16, 30)  # of each of these categories
 CONVERSION = 2  # raise it where the numbers made of a file change
+MADE = {"fields": np.int32, "label": np.int32, "keys": np.int64}  # files of a conversion
 PIECE = 1024  # examples that are read from mapped files before their pages are given back: each holds some 64 KB
 
 
@@ -90,17 +104,12 @@ class Mapped(Arrays):
     """Rows of a file whose raw values and labels are mapped into memory, of which little is there at a time, whatever
     the file's size: the system would keep what was read in this process for as long as it has room.
 
-    Args:
-        digest: of the whole file's values.
-        rows: of the file.
-        known: what numbers the raw values.
+    known: what numbers the raw values.
     """
 
-    def __init__(
-        self, maps: Collection[mmap.mmap], raw: np.ndarray, label: np.ndarray, digest: str, rows: slice, known: "Known"
-    ):
-        self.maps, self.raw, self.label, self.known = maps, raw[rows], label[rows], known
-        self._digest = f"{digest} {rows.indices(len(label))[:2]}"
+    def __init__(self, file: "Converted", rows: slice, known: "Known"):
+        self.maps, self.raw, self.label, self.known = file.maps, file.raw[rows], file.label[rows], known
+        self._keys, self._digest = file.keys[rows], f"{file.digest} {rows.indices(len(file.label))[:2]}"
 
     @functools.cached_property
     def arrays(self) -> Batch:
@@ -122,6 +131,22 @@ class Mapped(Arrays):
     def digest(self) -> str:
         known = hashlib.blake2b(np.ascontiguousarray(self.known.seen), digest_size=16).hexdigest()
         return f"{self._digest} {known}"
+
+    def common(self, other: Source) -> int:
+        """By what stands in the file: rows that the model cannot tell apart are many."""
+        return int(np.isin(other._keys, self._keys).sum()) if len(self) <= MOST_COMPARED else 0
+
+
+class Converted(NamedTuple):
+    """A file as numbers: `raw`: int32 [rows, fields], `label`: int32 [rows], `keys`: int64 [rows], the same for rows in
+    which the same stands; what of it is mapped into memory; and a digest of all.
+    """
+
+    raw: np.ndarray
+    label: np.ndarray
+    keys: np.ndarray
+    maps: Collection[mmap.mmap] = ()
+    digest: str = ""
 
 
 class Known:
@@ -164,26 +189,24 @@ def load(config: Config, spec: Spec | None = None) -> Dataset:
     """
     data, test_path = config.data, getattr(config.data, "test_path", "")
     if isinstance(data, GeneratedConfig):
-        columns, (arrays, _) = GENERATED, generate(data.examples)
-        where, maps, digest = "the generated data", (), ""
-        raw, label = arrays.arrays["fields"], arrays.arrays["label"]
+        where, columns, (arrays, _) = "the generated data", GENERATED, generate(data.examples)
+        file = Converted(arrays.arrays["fields"], arrays.arrays["label"], np.arange(len(arrays)))
     else:
         where = _find(data)
         if isinstance(data, CriteoConfig):
             columns = CRITEO
         else:
             columns = {name: spec[name] for name in GENERATED} if spec else _csv_columns(where, data)
-        maps, raw, label, digest = _converted(where, columns, data)
-    parts = _split(label, data, where, tested_apart=bool(test_path))
+        file = _converted(where, columns, data)
+    parts = _split(file.label, data, where, tested_apart=bool(test_path))
     if spec is None:
-        known = Known.of(raw[parts[0]], sizes_of(columns, data.buckets))
+        known = Known.of(file.raw[parts[0]], sizes_of(columns, data.buckets))
         _say_constant(where, columns, known)
         spec = {**columns, "buckets": data.buckets, "sizes": known.counts, "known.npy": known.seen}
     known = known_of(spec)
-    splits = [Mapped(maps, raw, label, digest, part, known) for part in parts]
+    splits = [Mapped(file, part, known) for part in parts]
     if test_path:
-        maps, raw, label, digest = _converted(find_table(data, "test_path"), columns, data)
-        splits[2] = Mapped(maps, raw, label, digest, slice(None), known)
+        splits[2] = Mapped(_converted(find_table(data, "test_path"), columns, data), slice(None), known)
     if isinstance(data, GeneratedConfig):
         return Dataset(*(Arrays(**split.arrays) for split in splits), spec, drawn=True)
     return Dataset(*splits, spec)
@@ -231,8 +254,8 @@ def generate(examples: int) -> tuple[Arrays, np.ndarray]:
 
 def read_fields(
     path: Path, columns: Mapping[str, Any], *, labelled: bool, progress=int, bad: Bad = STRICT
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
-    """(int [n], int32 [n, fields], int32 [n]): the lines, raw values and labels of a file, block by block.
+) -> Iterator[tuple[Cells, np.ndarray, np.ndarray | None]]:
+    """(those that are asked for, int32 [n, fields], int32 [n]): cells, raw values and labels of a file, block by block.
 
     labelled: whether labels are asked for; without, they may be missing, and are None. bad: takes bad rows.
 
@@ -263,7 +286,8 @@ def read_fields(
         cells = replace(cells, names=header)
         if bad.skip:
             cells = readable(cells, check, bad)
-        yield cells.lines, encode(cells, columns), labels(cells.columns(names[:1])) if labelled else None
+        asked = cells.columns(names if labelled else names[1:])
+        yield asked, encode(cells, columns), labels(cells.columns(names[:1])) if labelled else None
 
 
 def encode(cells: Cells, columns: Mapping[str, Any]) -> np.ndarray:
@@ -344,20 +368,19 @@ def _check_names(path: Path, header: Sequence[str], wanted: Sequence[str], colum
             raise no_column(path, name, header, to_format(columns["format"]))
 
 
-def _converted(
-    path: Path, columns: Mapping[str, Any], config: FileConfig
-) -> tuple[Collection[mmap.mmap], np.ndarray, np.ndarray, str]:
-    """(what is mapped, raw values, labels, a digest of both) of a file, by files that are made of it the first time."""
+def _converted(path: Path, columns: Mapping[str, Any], config: FileConfig) -> Converted:
+    """A file's numbers, mapped from files that are made of it the first time."""
 
     def convert(folder: Path) -> None:
         bad, digest = Bad(config.skip_bad), hashlib.blake2b(digest_size=16)
         bar = tqdm(desc=path.name, total=path.stat().st_size, unit="B", unit_scale=True, leave=False, delay=1)
-        with bar, (folder / "fields").open("wb") as fields_file, (folder / "label").open("wb") as label_file:
-            for _, fields, clicks in read_fields(path, columns, labelled=True, progress=bar.update, bad=bad):
-                for values, file in ((fields, fields_file), (clicks, label_file)):
+        with bar, contextlib.ExitStack() as stack:
+            files = [stack.enter_context((folder / name).open("wb")) for name in MADE]
+            for cells, fields, clicks in read_fields(path, columns, labelled=True, progress=bar.update, bad=bad):
+                for values, file in zip((fields, clicks, keys(cells)), files, strict=True):
                     file.write(values.tobytes())
                     digest.update(values.tobytes())
-            if not label_file.tell():
+            if not files[0].tell():
                 bad.say(0)
                 raise InputError(f"{path} has no rows below the names of its columns")
         (folder / "bad.json").write_text(bad.to_text())
@@ -365,14 +388,13 @@ def _converted(
 
     cache = Path(config.cache) if config.cache else path.parent
     folder = convert_once(cache, [path], repr((CONVERSION, sorted(columns.items()), config.skip_bad)), convert)
-    maps = {}
-    for name in ("fields", "label"):
+    maps = []
+    for name in MADE:
         with (folder / name).open("rb") as file:
-            maps[name] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    label = np.frombuffer(maps["label"], np.int32)
+            maps.append(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    raw, label, rows = map(np.frombuffer, maps, MADE.values())
     Bad.from_text((folder / "bad.json").read_text()).say(len(label))
-    raw = np.frombuffer(maps["fields"], np.int32).reshape(len(label), -1)
-    return maps.values(), raw, label, (folder / "digest").read_text()
+    return Converted(raw.reshape(len(label), -1), label, rows, maps, (folder / "digest").read_text())
 
 
 def _split(label: np.ndarray, config: ClicksConfig, where: Path | str, tested_apart: bool) -> list[slice]:
