@@ -359,7 +359,8 @@ class _Layer:
 
 
 def _layers(target, options, configs, find_task, saved) -> tuple[Any, str, list[_Layer]]:
-    if target and options and not isinstance(options, Mapping) and options[0] in _presets(configs, target):
+    words = [] if isinstance(options, Mapping) else options
+    if target in _folders(configs) and words and words[0] in _presets(configs, target):
         raise InputError(f"{options[0]!r} is no option: a preset is given as {target}/{options[0]}")
     files, accelerators, overrides = _split(options)
     weakest = _Layer("config.yaml", flatten(saved)) if saved else _read(configs / "project.yaml", configs)
