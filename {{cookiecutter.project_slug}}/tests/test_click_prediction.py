@@ -139,6 +139,17 @@ def test_integers_may_have_groups_of_digits_and_words_for_gaps():
     assert (values[:, 0].tolist(), present[:, 0].tolist()) == ([1234, 12, 0], [True, True, False])
 
 
+def test_a_number_that_stands_for_no_value_does_so_among_plain_digits():
+    values, present = cells.integers(of("999", "7", "999.0", format=Format(missing=("999",))))
+    assert (values[:, 0].tolist(), present[:, 0].tolist()) == ([0, 7, 0], [False, True, False])
+
+
+@pytest.mark.parametrize("blank", ["\t", "\u00a0", "  "])
+def test_blanks_of_every_kind_around_a_cell_are_none_of_it(tmp_path, blank):
+    (tmp_path / "a.csv").write_text(f"3{blank},{blank}a\n", encoding="utf-8")
+    assert texts(tmp_path / "a.csv") == [(1, ["3", "a"])]
+
+
 @pytest.mark.parametrize("cell", ["abc", "-", "1-2", "12a", "inf", "0x10", ":", "1_000", "\uff15"])
 def test_text_is_no_integer(cell):
     column = cells.replace(of("1", cell), names=["age"])
@@ -342,7 +353,7 @@ def test_test_rows_that_stand_among_those_for_training_are_counted_by_what_stand
 def test_a_column_that_is_always_the_same_is_named(tmp_path, capsys):
     path = write_csv(tmp_path / "clicks.csv", [[i % 2, 7, i] for i in range(40)], ["click", "age", "site"])
     load_data(settings("--data.name=csv", f"--data.path={path}", "--data.batch_size=4"))
-    assert f"{path}: age: the same in every training row" in capsys.readouterr().err
+    assert f"{path}: age: one value in every training row" in capsys.readouterr().err
 
 
 def test_a_file_is_converted_once(criteo, monkeypatch):

@@ -7,9 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from importlib import util
 from pathlib import Path
-from types import SimpleNamespace
 from unittest import mock
 
 import pytest
@@ -254,22 +252,6 @@ def test_a_platform_that_is_not_there_is_one_line(complaint, framework, platform
         assert "--accelerator gpu or cpu" in line
     else:
         assert f"no {platform.upper()} here: --accelerator cpu" in line
-
-
-@pytest.mark.parametrize("installed", [False, True])
-def test_the_extra_is_named_only_where_what_it_brings_is_not_installed(complaint, framework, installed, monkeypatch):
-    if frameworks()[framework].hardware().count().get("gpu"):
-        pytest.skip("this machine has a gpu")
-    if framework == "lightning":
-        import torch
-
-        monkeypatch.setattr(torch.version, "cuda", "13.0" if installed else None)
-    else:
-        find = util.find_spec
-        plugin = SimpleNamespace() if installed else None
-        monkeypatch.setattr(util, "find_spec", lambda name: plugin if name.startswith("jax_cuda") else find(name))
-    line = complaint(*words(framework, "--accelerator=gpu"))
-    assert ("install the extra [gpu]" in line) == (not installed)
 
 
 def test_a_checkpoint_that_is_none_is_one_line(complaint, folder):

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from conftest import FRAMEWORKS, MONITOR, SMALL, TASK, history, steps
 
+from {{cookiecutter.package_name}} import compare, trainers
 from {{cookiecutter.package_name}} import task as tasks
-from {{cookiecutter.package_name}} import trainers
-from {{cookiecutter.package_name}}.compare import FinishedRun, Options, Row, check_place, columns_of, lines_of_code, verdict
+from {{cookiecutter.package_name}}.compare import FinishedRun, Options, Row, check_place, lines_of_code, verdict
 from {{cookiecutter.package_name}}.config import to_dict
 from {{cookiecutter.package_name}}.errors import InputError
 from {{cookiecutter.package_name}}.run import read_result
@@ -154,7 +154,7 @@ def finished(name, path="", **changes):
 
 
 def labels(*runs):
-    return [column.label for column in columns_of(runs)]
+    return [column.label for column in compare.columns_of(runs)]
 
 
 def test_columns_are_named_by_every_key_that_differs():

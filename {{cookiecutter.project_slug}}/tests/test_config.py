@@ -364,7 +364,7 @@ OPTIONS = {
     "a key without its section": (["--max_steps", "3"], ["--max_steps:", "'trainer.max_steps'"]),
     "a key in the wrong section": (["--optimizer.max_steps", "3"], ["--optimizer.max_steps:", "'trainer.max_steps'"]),
     "a key that is like no other": (["--zzz", "3"], ["--zzz", "--help"]),
-    "a section": (["--trainer", "3"], ["--trainer: a section", "'trainer.KEY'", "trainer has: epochs, min_steps, max_steps, "]),
+    "a section": (["--trainer", "3"], ["--trainer: a section", "'trainer.KEY'", "trainer has: epochs, min_steps, "]),
     "a key that its section has not": (["--optimizer.eps", "3"], ["--optimizer.eps: optimizer has: name, learning_"]),
     "a device that is none": (["--accelerator.num_gpus", "3"], ["accelerator has: name, platform, devices,"]),
     "an option without a value": (["--seed"], ["--seed needs a value"]),

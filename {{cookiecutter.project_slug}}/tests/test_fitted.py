@@ -85,6 +85,12 @@ def test_damaged_fingerprints_are_one_line(folder, damage):
         read_spec(folder)
 
 
+def test_lost_fingerprints_are_told(folder, capsys):
+    (folder / "data.json").unlink()
+    read_spec(folder)
+    assert "data.json is gone, or the run is older" in capsys.readouterr().err
+
+
 # Fingerprints: what tells whether the same examples stand there in the same order.
 
 

@@ -481,6 +481,11 @@ def test_an_empty_file_is_named(project):
     assert "text.txt: there is no text, the size is 0" in refused(*OWN)
 
 
+def test_a_byte_0_is_no_text_as_in_files_of_utf16(project):
+    (project / "text.txt").write_bytes("a line\nthe next".encode("utf-16-le") * 50)
+    assert "text.txt, row 1: a byte 0, which is no text: save the file as UTF-8" in refused(*OWN)
+
+
 @pytest.mark.parametrize(
     ("content", "row", "byte"),
     [(b"a\nb\xff" + 99 * b"c", 2, "ff"), (99 * b"a\n" + b"\xe2\x82", 100, "e2"), (b"\xe4" + 99 * b"a", 1, "e4")],

@@ -266,3 +266,12 @@ def test_dropout_draws_anew_in_each_step():
 def test_a_compiled_model_keeps_the_names_of_its_parameters(project):
     folder = workflow.train(config("--debug=fast", "--lightning.compile=true"))
     assert set(last_checkpoint(folder)["state_dict"]) == set(new_module().state_dict())
+
+
+@pytest.mark.parametrize("installed", [False, True])
+def test_the_extra_is_named_only_where_what_it_brings_is_not_installed(complaint, installed, monkeypatch):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a gpu")
+    monkeypatch.setattr(torch.version, "cuda", "13.0" if installed else None)
+    line = complaint("train", TASK, "--framework=lightning", *SMALL, "--accelerator=gpu")
+    assert ("install the extra [gpu]" in line) == (not installed)

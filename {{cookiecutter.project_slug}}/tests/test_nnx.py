@@ -1,6 +1,8 @@
 """What a JAX user expects of this half."""
 
 import functools
+from importlib import util
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -131,3 +133,13 @@ def test_the_loss_scale_doubles_after_many_good_updates():
         assert scale.factor == 8
         scale = scale.next(np.bool_(True))
     assert (scale.factor, scale.steps) == (16, 0)
+
+
+@pytest.mark.parametrize("installed", [False, True])
+def test_the_extra_is_named_only_where_what_it_brings_is_not_installed(complaint, installed, monkeypatch):
+    if jax.default_backend() != "cpu":
+        pytest.skip("this machine has an accelerator")
+    find, plugin = util.find_spec, SimpleNamespace() if installed else None
+    monkeypatch.setattr(util, "find_spec", lambda name: plugin if name.startswith("jax_cuda") else find(name))
+    line = complaint("train", TASK, "--framework=nnx", *SMALL, "--accelerator=gpu")
+    assert ("install the extra [gpu]" in line) == (not installed)

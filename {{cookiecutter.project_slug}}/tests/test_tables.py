@@ -1,6 +1,7 @@
 """Tables in text files: what is read, and how a mistake in them is told."""
 
 import datetime
+import decimal
 import math
 
 import numpy as np
@@ -391,3 +392,25 @@ def test_a_table_is_looked_for_where_one_works_and_then_in_the_root(project):
     assert find_table(Config).as_posix() == "data/a.csv"
     (project / "a.csv").write_text("x\n2\n")
     assert find_table(Config).as_posix() == "a.csv"
+
+
+@pytest.mark.parametrize("word", ["-999", "-999.0", "-9.99e2"])
+def test_a_number_that_stands_for_no_value_does_so_however_it_is_written(word):
+    format = Format(missing=(word,))
+    assert all(np.isnan(format.number(cell)) and format.is_gap(cell) for cell in ("-999", "-999.0", "-999.00"))
+    assert format.number("-998") == -998 and not format.is_gap("999")
+
+
+def test_a_code_that_stands_for_no_value_does_so_however_it_is_written():
+    assert [Format(missing=("-1.0",)).code(cell) for cell in ("-1", "-1.0", "-1.00", "1")] == ["", "", "", "1"]
+
+
+def test_a_decimal_of_a_data_base_is_the_number_that_it_is():
+    format = Format(decimal=",", thousands=".")
+    assert format.number(to_cell(decimal.Decimal("1.234"), format)) == format.number(to_cell(1.234, format)) == 1.234
+
+
+def test_a_number_with_another_decimal_sign_is_told_with_the_option():
+    assert Format().fault("925,53") == "'925,53' is no number (with --data.decimal , it is)"
+    assert Format(decimal=",").fault("1.5") == "'1.5' is no number (with --data.decimal . it is)"
+    assert Format().fault("ten") == "'ten' is no number"

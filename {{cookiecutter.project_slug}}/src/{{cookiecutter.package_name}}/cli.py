@@ -240,7 +240,7 @@ def evaluate(words: list[str]) -> int:
 
     metrics, charts = workflow.evaluate(folder, config, taken["checkpoint"])
     for name, value in metrics.items():
-        print(f"{name:20} {value:.4f}")
+        print(f"{name:20} {shown(value)}")
     for name, chart in charts.items():
         if isinstance(chart, str):
             print(f"\n{name}\n{_first(chart.splitlines(), MOST_LINES)}")
@@ -616,8 +616,13 @@ def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
             beside.unlink(missing_ok=True)
 
 
+def shown(value: float) -> str:
+    """With four decimals, or where these would say nothing with four digits."""
+    return f"{value:.4f}" if not value or 1e-3 <= abs(value) < 1e9 else f"{value:.4g}"
+
+
 def _cell(value: Any) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else on_one_line(str(value))
+    return shown(value) if isinstance(value, float) else on_one_line(str(value))
 
 
 def _first(lines: Sequence[str], most: int) -> str:
@@ -632,7 +637,7 @@ def _show_results(folders: Sequence[Path], run_dir: str) -> None:
     results = [read_result(folder) for folder in folders]
     rows = {"": [result["framework"] for result in results]}
     for tag in dict.fromkeys(tag for result in results for tag in result["metrics"]):
-        rows[tag] = [f"{result['metrics'][tag]:.4f}" for result in results]
+        rows[tag] = [shown(result["metrics"][tag]) for result in results]
     rows["steps"] = [f"{result['steps']:,}" for result in results]
     rows["steps/s"] = [f"{result['steps_per_second']:,.0f}" for result in results]
     rows["seconds"] = [f"{result['seconds']:.1f}" for result in results]

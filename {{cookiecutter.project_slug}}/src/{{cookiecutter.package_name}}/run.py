@@ -39,6 +39,7 @@ from filelock import FileLock, Timeout
 
 from . import tensorboard
 from .config import Config, flatten, read_yaml, to_dict
+from .data.files import say_once
 from .errors import Error, InputError, RunError
 from .processes import ALONE, Processes, led
 
@@ -524,7 +525,9 @@ def read_spec(folder: Path) -> dict[str, Any]:
     with _reading(path):
         found = {**dict(json.loads(found.pop(path.name))), **found}
     for name, saved in read_data(folder)["fitted"].items():
-        if not (path := folder / "fitted" / name).exists() or checksum(path) != saved:
+        if not (path := folder / "fitted" / name).exists():
+            raise InputError(f"{path} is gone: what the run has learnt of its data")
+        if checksum(path) != saved:
             raise InputError(f"{path} is damaged: it is not what was saved, by the checksum in data.json")
     return found
 
@@ -533,6 +536,8 @@ def read_data(folder: Path) -> dict[str, dict[str, str]]:
     """Of a run's data: `fingerprint`, by split, and the checksums of files in `fitted`; both empty of older runs."""
     path = folder / "data.json"
     if not path.exists():
+        if (folder / "config.yaml").exists():
+            say_once(str(path), f"{path} is gone, or the run is older: whether its data have changed is not known")
         return {"fingerprint": {}, "fitted": {}}
     with _reading(path):
         found = json.loads(path.read_text(encoding="utf-8"))

@@ -53,7 +53,8 @@ class TrainBatches:
     def __init__(self, data: Dataset, batch_size: int, seed: int, on_device: bool = False, share: Share = Share()):
         if len(data.train) < batch_size:
             raise InputError(
-                f"data.batch_size = {batch_size}, but there are only {len(data.train)} training examples: lower it"
+                f"data.batch_size = {batch_size}, but there are only {len(data.train)} training examples: lower it, "
+                f"as by --data.batch_size {max(1, len(data.train) // 4)}"
             )
         if on_device and not isinstance(data.train, Arrays):
             raise InputError("data.on_device = true: these data are read from files when asked for: set it to false")

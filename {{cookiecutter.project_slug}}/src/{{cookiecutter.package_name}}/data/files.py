@@ -23,6 +23,7 @@ from ..errors import InputError, on_one_line
 
 LARGEST = 2**32  # bytes of a file that is unpacked into memory
 BLOCK = 1 << 20
+FEW, ENDS = 100, 1 << 16  # of so many files a conversion knows so many first and last bytes
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,7 @@ def convert_once(folder: Path, sources: Sequence[Path], settings: str, convert: 
     half done. Raises InputError where nothing can be written.
     """
     stamps = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sources]
+    stamps += map(_ends, sources[:FEW])  # copies keep times
     key = hashlib.sha256(repr((stamps, settings)).encode()).hexdigest()[:16]
     made = folder / f"converted-{key}"
     if made.is_dir():
@@ -177,6 +179,17 @@ def convert_once(folder: Path, sources: Sequence[Path], settings: str, convert: 
             f"{folder} cannot hold converted data ({error.strerror}): name another folder with --data.cache"
         ) from error
     return made
+
+
+def _ends(path: Path) -> bytes:
+    """The first and the last bytes of a file."""
+    try:
+        with path.open("rb") as file:
+            first = file.read(ENDS)
+            file.seek(max(0, path.stat().st_size - ENDS))
+            return hashlib.blake2b(first + file.read(ENDS)).digest()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
 
 
 def read_bytes(path: Path) -> bytes:

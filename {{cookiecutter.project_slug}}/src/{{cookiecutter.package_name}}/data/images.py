@@ -26,6 +26,7 @@ from .folders import counted, entries, say_left_out
 from .sources import Batch
 
 MOST_COMPARED = 20_000  # training images among which those of the test are looked for: some are read for that
+LARGEST_READ, SAMPLED = 2**27, 500  # bytes of files of which all are read for a digest; else of so many files
 VIEWS = ("rows", "columns", "hole_rows", "hole_columns")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 # What such a file may hold in truth. Pillow knows more kinds, of which one starts another program.
@@ -203,10 +204,11 @@ class Files:
         return {"file": self.files[indices], **{name: array[indices] for name, array in self.arrays.items()}}
 
     def digest(self) -> str:
-        """Of the labels, and of each file's place and size: the same where all were moved or copied elsewhere.
+        """Of the labels, and of each file's place, size and content: the same where all were moved or copied elsewhere.
 
-        Raises InputError for a file that is gone.
+        Of many bytes, the content of some files stands for all. Raises InputError for a file that is gone.
         """
+        total = 0
         found = hashlib.blake2b(digest_size=16)
         folders = {folder: os.path.abspath(folder) for folder in {os.path.dirname(file) for file in self.files}}
         common = os.path.commonpath(folders.values())
@@ -216,11 +218,15 @@ class Files:
                 size = os.path.getsize(file)
             except OSError as error:
                 raise InputError(f"{file}: {error.strerror}") from error
+            total += size
             folder, name = os.path.split(file)
             found.update(f"{inside[folder]}/{name}\0{size}\0".encode(errors="surrogateescape"))
         for name, array in sorted(self.arrays.items()):
             found.update(f"{name} {array.dtype} {array.shape} ".encode())
             found.update(np.ascontiguousarray(array))
+        some = self.files[np.linspace(0, len(self) - 1, SAMPLED).astype(int)] if total > LARGEST_READ else self.files
+        for file in some:
+            found.update(_content(file))
         return found.hexdigest()
 
     def common(self, other: Any) -> int:

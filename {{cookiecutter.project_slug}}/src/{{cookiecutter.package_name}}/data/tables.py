@@ -5,6 +5,8 @@ What is a number, a date or a code in one table is so in all: what pandas and po
 
 import csv
 import datetime
+import decimal
+import functools
 import math
 import numbers
 import re
@@ -56,28 +58,50 @@ class Format:
 
     def number(self, cell: str) -> float:
         """nan where the cell is no number, one that stands for none, or so large that float32 has none like it."""
-        if cell in self.missing:
-            return math.nan
+        value = self._value(cell)
+        return math.nan if cell in self.missing or value in self.missing_numbers else value
+
+    def is_gap(self, cell: str) -> bool:
+        """Whether a cell of numbers has none."""
+        return not cell or cell in NO_NUMBER or cell in self.missing or self._value(cell) in self.missing_numbers
+
+    def code(self, cell: str) -> str:
+        """A category, "" where it is missing. 5.0, as a column of codes with gaps is often written, is 5."""
+        found = self._whole(cell)
+        return "" if cell in self.missing or found in self.missing_codes else found
+
+    @functools.cached_property
+    def missing_numbers(self) -> frozenset[float]:
+        """Numbers that stand for no value: -999.0 is -999."""
+        return frozenset(value for value in map(self._value, self.missing) if not math.isnan(value))
+
+    @functools.cached_property
+    def missing_codes(self) -> frozenset[str]:
+        """Codes that stand for no value."""
+        return frozenset(map(self._whole, self.missing))
+
+    def fault(self, cell: str) -> str:
+        """What is wrong with a cell that should be a number."""
+        if not cell:
+            return "no value"
+        other = {",": ".", ".": ","}[self.decimal]
+        written = not math.isnan(replace(self, decimal=other, thousands="").number(cell))
+        return f"{cell!r} is no number" + (f" (with --data.decimal {other} it is)" if written and self.own else "")
+
+    def _value(self, cell: str) -> float:
         if self.thousands or self.decimal != ".":
             cell = self._plain(cell)
         value = float(cell) if NUMBER.fullmatch(cell) else math.nan
         return value if abs(value) < HUGE else math.nan
 
-    def is_gap(self, cell: str) -> bool:
-        """Whether a cell of numbers has none."""
-        return not cell or cell in NO_NUMBER or cell in self.missing
-
-    def code(self, cell: str) -> str:
-        """A category, "" where it is missing. 5.0, as a column of codes with gaps is often written, is 5."""
-        if cell in self.missing:
-            return ""
+    def _whole(self, cell: str) -> str:
         whole, point, zeros = cell.partition(self.decimal)
         return whole if point and zeros and not zeros.strip("0") and WHOLE.fullmatch(whole) else cell
 
     def _plain(self, cell: str) -> str:
         """A number as Python writes it; "" where it has a point that is neither of the two."""
         whole, decimal, fraction = cell.partition(self.decimal)
-        groups = rf"([+-]?\d{{1,3}})((?:{THOUSANDS[self.thousands]}\d{{3}})+)"
+        groups = rf"([+-]?\d\d?\d?)((?:{THOUSANDS[self.thousands]}\d\d\d)+)"
         if self.thousands and (found := re.fullmatch(groups, whole, re.ASCII)):
             whole = found[1] + re.sub(r"\D", "", found[2])
         return "" if "." in whole + fraction else f"{whole}.{fraction}" if decimal else whole
@@ -136,7 +160,7 @@ def split_names(text: str) -> list[str]:
 
 def to_cell(value: Any, format: Format = PLAIN) -> str:
     """A value of a row from Python as it would stand in a file: None and nan are gaps, of pandas, too."""
-    if isinstance(value, numbers.Real):
+    if isinstance(value, numbers.Real | decimal.Decimal):
         return "" if value != value else str(value).replace(".", format.decimal)
     return "" if value is None or type(value).__name__ in ("NAType", "NaTType") else str(value).strip()
 
@@ -273,8 +297,7 @@ class Table:
         cells = self.column(name)
         for i in np.flatnonzero(~np.isfinite(values)).tolist():
             if not (gaps and self.format.is_gap(cells[i])):
-                what = f"{cells[i]!r} is no number" if cells[i] else "no value"
-                yield i, InputError(f"{self.where(i, name)}: {what}")
+                yield i, InputError(f"{self.where(i, name)}: {self.format.fault(cells[i])}")
 
     def is_unnamed(self, name: str) -> bool:
         return name == f"Unnamed: {self.names.index(name)}"

@@ -98,7 +98,7 @@ def readable(cells: Cells, check: Callable[[Cells], object], bad: Bad) -> Cells:
 
 def make_cells(path: Path | str, lines: Sequence[int], rows: Sequence[Sequence[str]], format: Format = PLAIN) -> Cells:
     """Of texts."""
-    cells = [cell.strip(" ").encode() for row in rows for cell in row]
+    cells = [cell.strip().encode() for row in rows for cell in row]
     ends = np.cumsum([len(cell) for cell in cells], dtype=np.int64)
     starts = np.concatenate([[0], ends[:-1]])
     text = np.frombuffer(b"".join(cells) or b" ", np.uint8)
@@ -109,7 +109,7 @@ def make_cells(path: Path | str, lines: Sequence[int], rows: Sequence[Sequence[s
 def categories(cells: Cells) -> np.ndarray:
     """int32 [rows, columns], >= 0: a hash of each cell's code, as `Format.code` has it; 0 where it is missing."""
     found = hashes(_without_zeros(cells))
-    if words := cells.format.missing:
+    if words := [*cells.format.missing, *cells.format.missing_codes]:
         found[np.isin(found, hashes(make_cells("", range(len(words)), [[word] for word in words])))] = 0
     return found
 
@@ -164,13 +164,15 @@ def integers(cells: Cells) -> tuple[np.ndarray, np.ndarray]:
             continue
         found[row, column] = value = cells.format.number(cell)
         if not np.isfinite(value):
-            raise InputError(f"{cells.where(row, column)}: {cell!r} is no number")
+            raise InputError(f"{cells.where(row, column)}: {cells.format.fault(cell)}")
         if value != np.floor(value):
             raise InputError(
                 f"{cells.where(row, column)}: {cell!r} has a fraction, and integers have none: multiply the column, so "
                 "that it is whole (as dollars to cents), or list it in --data.categories"
             )
-    return found, present
+    if cells.format.missing_numbers:
+        present &= ~np.isin(found, [*cells.format.missing_numbers])
+    return np.where(present, found, 0), present
 
 
 def codes(values: np.ndarray, present: np.ndarray) -> np.ndarray:
@@ -223,8 +225,10 @@ def _without_zeros(cells: Cells) -> Cells:
 
 
 def _has_quotes(path: Path) -> bool:
+    """Or blanks of more than a byte, which stand around a cell as others do."""
+    marks = (b'"', "\u00a0".encode(), "\u202f".encode(), "\u3000".encode())
     with path.open("rb") as file:
-        return any(b'"' in block for block in iter(lambda: file.read(BLOCK), b""))
+        return any(mark in block for block in iter(lambda: file.read(BLOCK), b"") for mark in marks)
 
 
 def _read_plain(path: Path, format: Format, columns: int, progress: Callable, bad: Bad) -> Iterator[Cells]:
@@ -272,9 +276,9 @@ def _split(path: Path, line: int, block: bytes, format: Format, columns: int, ba
         kept = ~left_out[np.searchsorted(newlines, separators)]  # a separator is of the line that ends next
         starts, separators = starts[kept], separators[kept]
     ends = separators
-    while (leading := (starts < ends) & (text[starts] == ord(" "))).any():
+    while (leading := (starts < ends) & (text[starts] <= ord(" "))).any():
         starts = starts + leading
-    while (trailing := (starts < ends) & (text[ends - 1] == ord(" "))).any():
+    while (trailing := (starts < ends) & (text[ends - 1] <= ord(" "))).any():
         ends = ends - trailing
     shape = (-1, columns)
     lines = line + np.flatnonzero(~left_out)

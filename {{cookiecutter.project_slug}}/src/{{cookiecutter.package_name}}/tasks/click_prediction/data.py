@@ -95,7 +95,7 @@ GENERATED = {
     "categories": ["weekday", "hour", "device", "format", "country", "segment", "advertiser", "site"],
 }
 VALUES = (7, 24, 4, 6, 20, 12, 16, 30)  # of each of these categories
-CONVERSION = 2  # raise it where the numbers made of a file change
+CONVERSION = 3  # raise it where the numbers made of a file change
 MADE = {"fields": np.int32, "label": np.int32, "keys": np.int64}  # files of a conversion
 PIECE = 1024  # examples that are read from mapped files before their pages are given back: each holds some 64 KB
 
@@ -353,7 +353,8 @@ def _say_constant(where: Path | str, columns: Mapping[str, Any], known: Known) -
     if constant := [name for name, count in zip(names, known.counts, strict=True) if count == 1]:
         say_once(
             f"constant columns of {where}",
-            f"{where}: {', '.join(constant)}: the same in every training row, so that nothing is learnt by it",
+            f"{where}: {', '.join(constant)}: one value in every training row, as the model sees it: nothing is learnt "
+            "by it",
         )
 
 

@@ -223,6 +223,10 @@ class Text:
                     with file.open() as stream:
                         while part < len(self.ends) and (block := stream.read(min(BLOCK, self.ends[part] - place))):
                             text = decoder.decode(block)
+                            if "\0" in text:
+                                row += text[: text.index("\0")].count("\n")
+                                what = "a byte 0, which is no text: save the file as UTF-8"
+                                raise InputError(f"{file.name}, row {row}: {what}")
                             yield part, text
                             row, place = row + text.count("\n"), place + len(block)
                             bar.update(len(block))

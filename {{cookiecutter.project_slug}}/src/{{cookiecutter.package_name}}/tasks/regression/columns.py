@@ -146,7 +146,7 @@ def fit(table: Table, train: np.ndarray, roles: Roles, min_count: int = 1) -> Co
     if not numeric and not categorical:
         raise InputError(f"{table.path} has no column left to predict {target} from: take some out of data.drop")
     targets = table.numbers(target)[train]
-    if targets.min() == targets.max():
+    if not _varies(targets):
         raise InputError(f"{table.path}: {target} is {targets[0]:g} in every training row: there is nothing to learn")
     values, wrong = {}, {}
     for name in numeric:
@@ -197,13 +197,18 @@ def _is_index(values: np.ndarray) -> bool:
     return bool((values == np.floor(values)).all()) and len(np.unique(values)) == len(values)
 
 
+def _varies(values: np.ndarray) -> bool:
+    """By more than rounding, as of 0.1 + 0.2 beside 0.3, would have it."""
+    return bool(np.ptp(values) > 8 * np.finfo(float).eps * np.abs(values).max())
+
+
 def _fit_number(name: str, values: np.ndarray) -> Number:
     """values: float64 [training rows], nan where one is missing."""
     there = values[~np.isnan(values)]
     gaps = len(there) < len(values)
     if not len(there):
         return Number(name, 0.0, 1.0, gaps, varies=False)
-    varies = bool(there.min() < there.max())  # rounding gives a constant column a deviation, too
+    varies = _varies(there)
     return Number(name, float(there.mean()), float(there.std()) if varies else 1.0, gaps, varies)
 
 
