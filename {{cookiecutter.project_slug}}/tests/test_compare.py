@@ -175,8 +175,8 @@ def test_columns_are_named_by_seeds_where_they_have_other_ones():
 
 
 def test_columns_are_named_by_paths_without_what_they_have_in_common():
-    one = finished("001", path="/home/someone/with/a/long/name/data/houses.csv", data__root="here")
-    two = finished("002", path="/home/someone/with/a/long/name/data/2024/houses.csv", data__root="there")
+    one = finished("001", path="/there/someone/with/a/long/name/data/houses.csv", data__root="here")
+    two = finished("002", path="/there/someone/with/a/long/name/data/2024/houses.csv", data__root="there")
     name = FRAMEWORKS[0]
     assert labels(one, two) == [f"{name} path=houses.csv root=here", f"{name} path=2024/houses.csv root=there"]
 
