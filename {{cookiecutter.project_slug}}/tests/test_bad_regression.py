@@ -8,7 +8,7 @@ from {{cookiecutter.package_name}}.data import files as data_files
 from {{cookiecutter.package_name}}.errors import InputError
 from {{cookiecutter.package_name}}.trainers import load_config
 
-ROWS = [f"{i},{i * i},k{i % 3},{i * 2}" for i in range(30)]
+ROWS = [f"{i % 7},{i * i},k{i % 3},{i * 2}" for i in range(30)]
 BAD = {5: "5,x,k1,7", 9: "9,81", 14: "14,3,k2,"}  # a text, a row that is short, no target
 
 
