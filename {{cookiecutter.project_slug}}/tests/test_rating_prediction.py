@@ -326,7 +326,7 @@ def test_what_users_have_rated_is_kept():
 def test_statistics_are_of_the_training_ratings():
     found = load_data(load_config(NAME, SMALL))
     rating = found.train.arrays["rating"].astype(float)
-    expected = {"mean": rating.mean(), "lowest": rating.min(), "highest": rating.max()}
+    expected = {"mean": rating.mean(), "unit": rating.std(), "lowest": rating.min(), "highest": rating.max()}
     assert {name: found.spec[name] for name in expected} == pytest.approx(expected)
 
 
@@ -387,19 +387,19 @@ def folder(framework, tmp_path_factory):
     return workflow.train(load_config(NAME, words))
 
 
-def squares_and_rating(weights, mean, user, item):
+def squares_and_rating(weights, spec, user, item):
     """What a model of these weights says, by the formula."""
     p, q = weights["user_vectors.weight"][user], weights["item_vectors.weight"][item]
     b, c = weights["user_bias"][user], weights["item_bias"][item]
-    return (p**2).sum(1) + (q**2).sum(1) + b**2 + c**2, mean + b + c + (p * q).sum(1)
+    return (p**2).sum(1) + (q**2).sum(1) + b**2 + c**2, spec["mean"] + spec["unit"] * (b + c + (p * q).sum(1))
 
 
 def test_metrics_are_those_of_the_formula(folder):
     spec, weights = read_spec(folder), final_weights(folder, "best")
     test = everything(load_data(load_config(saved=read_config(folder))).test)
-    _, rating = squares_and_rating(weights, spec["mean"], test["user"], test["item"])
+    _, rating = squares_and_rating(weights, spec, test["user"], test["item"])
     error = rating.clip(spec["lowest"], spec["highest"]) - test["rating"]
-    expected = {"loss": ((rating - test["rating"]) ** 2).mean(), "rmse": (error**2).mean() ** 0.5}
+    expected = {"loss": (((rating - test["rating"]) / spec["unit"]) ** 2).mean(), "rmse": (error**2).mean() ** 0.5}
     expected["mae"] = abs(error).mean()
     metrics = read_result(folder)["metrics"]
     assert {name: metrics[f"test/{name}"] for name in expected} == pytest.approx(expected, rel=1e-5)
@@ -410,9 +410,23 @@ def test_the_loss_has_the_squares_of_what_made_each_rating(project, framework):
     config = load_config(NAME, [*words, "--optimizer.learning_rate=1e-12"])  # the weights stay where they begin
     folder, found = workflow.train(config), load_data(config)
     batch = TrainBatches(found, config.data.batch_size, config.seed)[0]
-    squares, rating = squares_and_rating(final_weights(folder), found.spec["mean"], batch["user"], batch["item"])
-    expected = ((rating - batch["rating"]) ** 2 + 0.3 * squares).mean()
+    squares, rating = squares_and_rating(final_weights(folder), found.spec, batch["user"], batch["item"])
+    expected = (((rating - batch["rating"]) / found.spec["unit"]) ** 2 + 0.3 * squares).mean()
     assert values_of(folder, "train/loss")[1] == pytest.approx(expected, rel=1e-5)
+
+
+def test_ratings_of_another_range_are_learnt_alike(project, framework):
+    found = []
+    for scale in (1, 100):
+        rng = np.random.default_rng(0)
+        users, items = rng.integers(0, 20, 600), rng.integers(0, 15, 600)
+        ratings = scale * (3 + (users % 3) - (items % 2) + rng.normal(0, 0.1, 600))
+        rows = [f"{u},{i},{r!r}" for u, i, r in zip(users.tolist(), items.tolist(), ratings.tolist(), strict=True)]
+        (project / "own.csv").write_text("\n".join(["user,item,rating", *rows]))
+        words = ["--framework", framework, *SMALL, *steps(60), "--data.name=csv", "--data.path=own.csv"]
+        folder = workflow.train(load_config(NAME, [*words, "--optimizer.learning_rate=0.05", f"--name=by{scale}"]))
+        found.append(read_result(folder)["metrics"]["test/rmse"] / scale)
+    assert found[0] == pytest.approx(found[1], rel=1e-3) and found[0] < 0.9 * np.std(ratings / scale)
 
 
 def test_the_unknown_have_zeros(folder):
@@ -429,8 +443,9 @@ def test_the_unknown_are_the_mean_and_what_is_known_of_the_other(project, framew
     folder, found = workflow.train(config), load_data(config)
     outputs = make_engine(config, found.spec).predict(next((folder / "checkpoints").iterdir()), found.test)
     bias = final_weights(folder)["item_bias"]
-    assert outputs["rating"][:5] == pytest.approx(np.full(5, found.spec["mean"] + bias[0]), rel=1e-6)
-    assert outputs["rating"][5:] == pytest.approx(np.full(5, found.spec["mean"]), rel=1e-6)
+    mean, unit = found.spec["mean"], found.spec["unit"]
+    assert outputs["rating"][:5] == pytest.approx(np.full(5, mean + unit * bias[0]), rel=1e-6)
+    assert outputs["rating"][5:] == pytest.approx(np.full(5, mean), rel=1e-6)
 
 
 # What is predicted.
@@ -508,7 +523,7 @@ def test_predictions_are_those_of_the_formula(cli, folder):
     user = json.loads(spec["users.json"])[3]
     done = cli("predict", folder, user, "--top", "3")
     assert done.code == 0, done.err
-    _, rating = squares_and_rating(weights, spec["mean"], np.full(spec["items"], 3), np.arange(spec["items"]))
+    _, rating = squares_and_rating(weights, spec, np.full(spec["items"], 3), np.arange(spec["items"]))
     rating[rated_by(spec, user)] = -np.inf
     best, items = np.argsort(-rating)[:3], json.loads(spec["items.json"])
     shown = [line.split() for line in done.out.splitlines()]

@@ -8,13 +8,13 @@ from . import DEVIATION, MatrixFactorizationConfig
 
 
 class MatrixFactorization(nnx.Module):
-    """rating = mean + bias of the user + bias of the item + product of their vectors.
+    """rating = mean + unit * (bias of the user + bias of the item + product of their vectors).
 
     The last row of each table is that of unknown users and items: zeros, which no training touches.
 
     Args:
         users, items: how many are known.
-        mean: of the ratings in training.
+        mean, unit: of the ratings in training, their mean and deviation: so ratings of any range are learnt alike.
         lowest, highest: the range that ratings are in.
     """
 
@@ -24,13 +24,14 @@ class MatrixFactorization(nnx.Module):
         users: int,
         items: int,
         mean: float,
+        unit: float,
         lowest: float,
         highest: float,
         *,
         rngs: nnx.Rngs,
         **dtypes,
     ):
-        self.mean, self.lowest, self.highest = mean, lowest, highest
+        self.mean, self.unit, self.lowest, self.highest = mean, unit, lowest, highest
         self.user_vectors = vectors(users, config.width, rngs=rngs, **dtypes)
         self.item_vectors = vectors(items, config.width, rngs=rngs, **dtypes)
         self.user_bias = nnx.Param(jnp.zeros(users + 1, dtypes["param_dtype"]))
@@ -40,12 +41,12 @@ class MatrixFactorization(nnx.Module):
         """int [batch] each -> (rating, not clipped, and the squares of all that it is made of): float [batch] each."""
         p, q = self.user_vectors(user), self.item_vectors(item)
         b, c = self.user_bias[user], self.item_bias[item]
-        return self.mean + b + c + (p * q).sum(-1), b**2 + c**2 + (p**2).sum(-1) + (q**2).sum(-1)
+        return self.mean + self.unit * (b + c + (p * q).sum(-1)), b**2 + c**2 + (p**2).sum(-1) + (q**2).sum(-1)
 
     def every_item(self, user: jax.Array) -> jax.Array:
         """int [batch] -> the ratings of all known items, not clipped: float [batch, items]."""
         p, q = self.user_vectors(user), self.item_vectors.embedding[:-1]
-        return self.mean + self.user_bias[user][:, None] + self.item_bias[:-1] + p @ q.T
+        return self.mean + self.unit * (self.user_bias[user][:, None] + self.item_bias[:-1] + p @ q.T)
 
 
 def vectors(rows: int, width: int, **options) -> nnx.Embed:

@@ -113,6 +113,7 @@ def load(config: Config, spec: Spec | None = None) -> Dataset:
 
         users, items              how many have training ratings
         mean, lowest, highest     of the training ratings
+        unit                      their standard deviation
         format                    how the users of `predict` are written, as in the table
         users.json, items.json    names; for items with titles and genres, where there are any: see `_names`
         rated_items.npy           int32, the items that the first user has rated in training, then those of the second
@@ -487,6 +488,7 @@ def _statistics(user: np.ndarray, item: np.ndarray, rating: np.ndarray) -> dict[
         "users": len(counts),
         "items": int(item.max()) + 1,
         "mean": float(rating.mean(dtype=np.float64)),
+        "unit": float(rating.std(dtype=np.float64)),
         "lowest": float(rating.min()),
         "highest": float(rating.max()),
         "rated_items.npy": item[np.argsort(user, kind="stable")],

@@ -12,7 +12,7 @@ from ...config import Config
 from ...models.matrix_factorization.torch import MatrixFactorization
 from ...task import Loss
 
-SIZES = ("users", "items", "mean", "lowest", "highest")  # of the spec
+SIZES = ("users", "items", "mean", "unit", "lowest", "highest")  # of the spec
 
 Batch = dict[str, torch.Tensor]
 
@@ -35,15 +35,16 @@ def losses(config: Config) -> dict[str, Loss]:
 
 
 def loss_fn(model: nn.Module, batch: Batch, l2: float) -> tuple[torch.Tensor, int]:
-    """(sum, weight): the squared errors and l2 times the squares of what made the ratings, and their number."""
+    """(sum, weight): the squared errors in units of the ratings' deviation, l2 times the squares of what made them;
+    and the number of ratings."""
     rating, squares = model(batch["user"], batch["item"])
-    return ((rating - batch["rating"]) ** 2 + l2 * squares).sum(), len(rating)
+    return (((rating - batch["rating"]) / model.unit) ** 2 + l2 * squares).sum(), len(rating)
 
 
 def eval_step(model: nn.Module, batch: Batch, metrics: MetricCollection) -> None:
     rating, truth = predict_step(model, batch)["rating"][batch["mask"]], batch["rating"][batch["mask"]]
     clipped = rating.clip(model.lowest, model.highest)
-    metrics["loss"].update((rating - truth) ** 2)
+    metrics["loss"].update(((rating - truth) / model.unit) ** 2)
     metrics["rmse"].update(clipped, truth)
     metrics["mae"].update(clipped, truth)
 

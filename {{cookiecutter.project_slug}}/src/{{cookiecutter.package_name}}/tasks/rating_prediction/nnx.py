@@ -13,7 +13,7 @@ from ...config import Config
 from ...models.matrix_factorization.nnx import MatrixFactorization
 from ...task import Loss
 
-SIZES = ("users", "items", "mean", "lowest", "highest")  # of the spec
+SIZES = ("users", "items", "mean", "unit", "lowest", "highest")  # of the spec
 
 Batch = dict[str, jax.Array]
 
@@ -36,15 +36,17 @@ def losses(config: Config) -> dict[str, Loss]:
 
 
 def loss_fn(model: nnx.Module, batch: Batch, rngs: nnx.Rngs, l2: float) -> tuple[jax.Array, int]:
-    """(sum, weight): the squared errors and l2 times the squares of what made the ratings, and their number."""
+    """(sum, weight): the squared errors in units of the ratings' deviation, l2 times the squares of what made them;
+    and the number of ratings."""
     rating, squares = model(batch["user"], batch["item"])
-    return ((rating - batch["rating"]) ** 2 + l2 * squares).sum(), len(rating)
+    return (((rating - batch["rating"]) / model.unit) ** 2 + l2 * squares).sum(), len(rating)
 
 
 def eval_step(model: nnx.Module, batch: Batch, metrics: type[metrics.Collection]) -> metrics.Collection:
     rating, truth = predict_step(model, batch)["rating"], batch["rating"]
     error = rating.clip(model.lowest, model.highest) - truth
-    found = {"loss": (rating - truth) ** 2, "squared_error": error**2, "absolute_error": jnp.abs(error)}
+    loss = ((rating - truth) / model.unit) ** 2
+    found = {"loss": loss, "squared_error": error**2, "absolute_error": jnp.abs(error)}
     return metrics.single_from_model_output(**found, mask=batch["mask"])
 
 
