@@ -307,7 +307,7 @@ def _settings(run: FinishedRun) -> dict[str, Any]:
     config, seed = run.config, run.config["seed"]
     own = {"model", "data", "optimizer", "trainer", "accelerator", config["framework"]}
     flat = flatten({key: value for key, value in config.items() if key in own or not isinstance(value, Mapping)})
-    flat["init"] = re.sub(rf"(?<!\d){seed}(?!\d)", "SEED", flat["init"])
+    flat["init"] = re.sub(rf"(.*)(?<!\d){seed}(?!\d)", r"\1SEED", flat["init"])  # the last: folders have numbers, too
     return {key: value for key, value in flat.items() if key not in NAMING}
 
 
