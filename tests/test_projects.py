@@ -70,7 +70,7 @@ def test_a_project_with_both_frameworks_passes_its_own_tests(run_tests_of, tmp_p
     run_tests_of(bake(tmp_path, framework="both", tasks="all"), *QUICK, processes=2)  # the longest
 
 
-def tests_with_any_task(project):
+def files_with_any_task(project):
     """The files of tests that belong to no task and run with whichever is the first, or the default."""
     task_of_test = hook("post_gen_project").task_of_test
     shared = [path for path in project.glob("tests/test_*.py") if not task_of_test(f"tests/{path.name}", TASKS)]
@@ -93,7 +93,7 @@ def test_a_project_with_one_framework_passes_the_tests_that_need_no_task_without
     run_tests_of(project, "--collect-only", hidden=hidden)
     names = (*TASKS, "bad", "fuzz", "archives", "tables", "images", f"{framework}_")
     left_out = [f"--ignore-glob=*/test_*{name}*.py" for name in names]
-    left_out += [f"--ignore={path}" for path in tests_with_any_task(project)]
+    left_out += [f"--ignore={path}" for path in files_with_any_task(project)]
     run_tests_of(project, *QUICK, *left_out, hidden=hidden)
 
 
@@ -110,13 +110,13 @@ EACH_ALONE = [
 def test_what_holds_with_any_task_holds_in_a_project_with_each_alone(run_tests_of, tmp_path, framework, task):
     [other] = set(FRAMEWORKS) - {framework}
     project, hidden = bake(tmp_path, framework=framework, tasks=task), without(other, tmp_path / "hide")
-    run_tests_of(project, *QUICK, *tests_with_any_task(project), hidden=hidden)
+    run_tests_of(project, *QUICK, *files_with_any_task(project), hidden=hidden)
 
 
 @pytest.mark.parametrize("task", OTHER_TASKS)
 def test_what_twins_of_any_task_promise_holds_in_a_project_with_each_alone(run_tests_of, tmp_path, task):
     project = bake(tmp_path, framework="both", tasks=task)
-    twins = [path for path in tests_with_any_task(project) if path.name.startswith("test_twins")]
+    twins = [path for path in files_with_any_task(project) if path.name.startswith("test_twins")]
     run_tests_of(project, *QUICK, *twins)
 
 
