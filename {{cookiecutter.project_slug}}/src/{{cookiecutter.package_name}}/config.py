@@ -86,16 +86,20 @@ class DataConfig:
     on_device: bool = option(False, "keep the training data in the device's memory; needs data that fit there")
 
 
+OPTIMIZERS = ("adamw", "adam", "sgd", "rmsprop", "muon")  # that every framework has
+
+
 @dataclass(frozen=True)
 class OptimizerConfig:
     """The optimizer and its learning rate."""
 
-    name: Literal["adamw", "sgd"] = option("adamw", "adamw (weight decay decoupled) or sgd (with momentum)")
+    name: str = option("adamw", f"{', '.join(OPTIMIZERS)} (of matrices, adamw of the rest), or one of your own")
     learning_rate: PositiveFloat = option(1e-3, "the peak, after warm-up")
     min_learning_rate: NonNegativeFloat = option(0.0, "where cosine and linear schedules end")
     weight_decay: NonNegativeFloat = option(0.0, "of kernels and embeddings; biases and norms have none", overfit=0.0)
-    momentum: Probability = option(0.9, "sgd: momentum; adamw: beta 1")
-    beta2: Probability = option(0.999, "adamw: beta 2")
+    momentum: Probability = option(0.9, "sgd, rmsprop, muon: momentum; adamw, adam: beta 1")
+    nesterov: bool = option(False, "sgd: Nesterov's momentum, which muon always has")
+    beta2: Probability = option(0.999, "adamw, adam: beta 2; rmsprop: decay of the mean square, often 0.99")
     schedule: Literal["constant", "cosine", "linear", "inverse_sqrt"] = option(
         "constant", "after warm-up", overfit="constant"
     )

@@ -708,7 +708,7 @@ def _beginning(config: Config, resume: str, record: Record | None = None) -> tup
     keys = [key for key in new if key.startswith("model.") or key in AGREEING]
     wrong = [key for key in keys if old.get(key) != new[key]]
     # Only with these is there something more in the state.
-    parts = PARTS | ({"optimizer.momentum": bool} if new["optimizer.name"] == "sgd" else {})
+    parts = PARTS | ({"optimizer.momentum": bool} if new["optimizer.name"] in ("sgd", "rmsprop") else {})
     wrong += [key for key, has in parts.items() if has(old.get(key)) != has(new[key])]
     if wrong := [f"{key} is {old.get(key)!r} there, here {new[key]!r}" for key in wrong]:
         raise InputError(f"{other}: {'; '.join(wrong)}: these must agree, as its state is carried on")

@@ -53,11 +53,7 @@ def check(settings: config.Config) -> None:
         raise InputError(f"accelerator.precision = 'float64' is for proofs on cpu, not {platform!r}: --accelerator cpu")
     if settings.accelerator.precision == "float16" and platform == "tpu":
         raise InputError("accelerator.precision = 'float16': a tpu has none: use bfloat16")
-    if settings.optimizer.min_learning_rate > settings.optimizer.learning_rate:
-        raise InputError(
-            f"optimizer.min_learning_rate = {settings.optimizer.min_learning_rate} is above the peak, "
-            f"optimizer.learning_rate = {settings.optimizer.learning_rate}"
-        )
+    _check_optimizer(settings.optimizer)
     task.find(settings.task).check(settings)
     batch_size, accumulate = settings.data.batch_size, settings.trainer.accumulate
     if batch_size % accumulate:
@@ -81,6 +77,19 @@ def bad_versions(framework: ModuleType, found: Mapping[str, str]) -> list[str]:
         if all(name in found and SpecifierSet(wanted).contains(found[name], prereleases=True) for name, wanted in pair):
             lines.append(f"{' with '.join(f'{name} {found[name]}' for name, _ in pair)}: {reason}")
     return lines
+
+
+def _check_optimizer(optimizer: config.OptimizerConfig) -> None:
+    """But for its name, which may be one of those that a framework's own file in `extensions` adds."""
+    if optimizer.min_learning_rate > optimizer.learning_rate:
+        raise InputError(
+            f"optimizer.min_learning_rate = {optimizer.min_learning_rate} is above the peak, "
+            f"optimizer.learning_rate = {optimizer.learning_rate}"
+        )
+    if optimizer.nesterov and optimizer.name == "sgd" and not optimizer.momentum:
+        raise InputError("optimizer.nesterov = True is a way to use momentum, and optimizer.momentum = 0.0")
+    if optimizer.nesterov and optimizer.name in set(config.OPTIMIZERS) - {"sgd"}:
+        raise InputError(f"optimizer.nesterov = True is for sgd, and optimizer.name = {optimizer.name!r}")
 
 
 def _project() -> dict[str, Any]:
