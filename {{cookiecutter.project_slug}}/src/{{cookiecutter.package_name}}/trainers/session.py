@@ -5,20 +5,23 @@ import math
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from ..data.sources import Batch
-from ..errors import RunError
+from ..errors import InputError, RunError
 from ..run import Run
 from ..task import Task
 from .progress import Progress, peak_host_memory
 from .schedule import Plan, schedule_steps, warmup_steps
 
 ASK_EVERY = 10  # steps
+# What stands at `train/`, beside `loss/<name>`.
+TAGS = ("loss", "learning_rate", "grad_norm", "skipped_updates", "steps_per_second", "examples_per_second")
+TAGS += ("epoch", "memory_bytes")
 
 
 class Diverged(RunError):
@@ -35,7 +38,7 @@ class Session:
         self.signal, self.out_of_time = 0, False  # what all know of
         self._asked = run.record.step
         self.listeners: list[Callable[[int, Mapping[str, float]], None]] = []  # get what is logged, too
-        self.parameters = 0
+        self.parameters = self.trained_parameters = 0
         self.loss = math.nan  # train/loss, as logged last
         self.pause = self.progress.pause
         self.advance = self.progress.advance
@@ -63,15 +66,21 @@ class Session:
         if self.run.leads:
             tqdm.write(line, file=sys.stderr)
 
-    def begin(self, parameters: Mapping[str, np.ndarray]) -> None:
-        """Takes the parameters by path, before the first step: their number and a table of them."""
+    def begin(self, parameters: Mapping[str, np.ndarray], frozen: Collection[str] = ()) -> None:
+        """Takes the parameters by path, before the first step: their numbers and a table of them.
+
+        frozen: the paths of those that are not trained.
+        """
         self.parameters = sum(value.size for value in parameters.values())
+        self.trained_parameters = self.parameters - sum(parameters[path].size for path in frozen)
         if self.run.leads and self.step == self.run.record.start:
-            rows = [f"| {path} | {' x '.join(map(str, v.shape))} | {v.size:,} |" for path, v in parameters.items()]
-            total = f"| total | | {self.parameters:,} |"
-            self.run.writer.text(
-                self.step, "parameters", "\n".join(["| path | shape | size |", "|---|---|---|", *rows, total])
-            )
+            rows = [
+                f"| {path}{' (frozen)' if path in frozen else ''} | {' x '.join(map(str, v.shape))} | {v.size:,} |"
+                for path, v in parameters.items()
+            ]
+            totals = [f"| total | | {self.parameters:,} |", f"| trained | | {self.trained_parameters:,} |"]
+            table = "\n".join(["| path | shape | size |", "|---|---|---|", *rows, *totals])
+            self.run.writer.text(self.step, "parameters", table)
 
     @contextlib.contextmanager
     def signals(self) -> Iterator[None]:
@@ -98,7 +107,8 @@ class Session:
                 signal.signal(number, note)
 
     def log(self, logs: Mapping[str, float], learning_rate: float, peak_device_memory: int) -> None:
-        """logs: of the step just done `loss/<name>` of each loss, and `grad_norm`; and `skipped_updates` of the run.
+        """logs: of the step just done `loss/<name>` of each loss, the parts of losses by their names, and `grad_norm`;
+        and `skipped_updates` of the run.
 
         Raises:
             Diverged: where a loss is not finite, unless such updates are skipped.
@@ -177,6 +187,16 @@ class Session:
         for name, value in found.items():
             show = self.run.writer.text if isinstance(value, str) else self.run.writer.image
             show(self.step, f"{split}/{name}", value)
+
+
+def check_parts(names: Iterable[str], taken: Collection[str] = ()) -> None:
+    """Raises InputError where a loss names a part of itself after something else that is logged beside it.
+
+    taken: the names of other losses' parts.
+    """
+    for name in names:
+        if name in TAGS or name in taken or name.startswith("loss/"):
+            raise InputError(f"a loss names a part of itself {name!r}, but train/{name} is something else: rename it")
 
 
 def scalars(split: str, metrics: Mapping[str, float | np.ndarray]) -> dict[str, float]:

@@ -447,6 +447,7 @@ def _result(
         "peak_host_memory_bytes": peak_host_memory(),
         "peak_device_memory_bytes": peak_device_memory,
         "parameters": session.parameters,
+        "trained_parameters": session.trained_parameters,
         "metrics": {**record.best_metrics, **metrics},
         "checkpoints": {"best": record.best, "last": record.last},
         "versions": found,

@@ -14,7 +14,6 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from ...config import OptimizerConfig, closest
 from ...errors import InputError
-from . import mesh
 
 EPSILON = 1e-8  # outside of the square root
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
@@ -35,13 +34,15 @@ def adam(groups: Groups, config: OptimizerConfig, fused: bool = True) -> torch.o
 
 def sgd(groups: Groups, config: OptimizerConfig, fused: bool = True) -> torch.optim.Optimizer:
     """Gradient descent with momentum, Nesterov's too, and L2."""
-    return torch.optim.SGD(groups, config.learning_rate, config.momentum, nesterov=config.nesterov, fused=fused)
+    cut = any(isinstance(p, DTensor) for group in groups for p in group["params"])  # torch has no fused one of parts
+    how = {"foreach": fused} if cut else {"fused": fused}
+    return torch.optim.SGD(groups, config.learning_rate, config.momentum, nesterov=config.nesterov, **how)
 
 
 def rmsprop(groups: Groups, config: OptimizerConfig, fused: bool = True) -> torch.optim.Optimizer:
     """RMSProp (Tieleman and Hinton, 2012), not centred, with momentum and L2. torch has none that is fused."""
     return torch.optim.RMSprop(
-        groups, config.learning_rate, config.beta2, EPSILON, momentum=config.momentum, foreach=True
+        groups, config.learning_rate, config.beta2, EPSILON, momentum=config.momentum, foreach=fused
     )
 
 
@@ -106,11 +107,13 @@ def create_optimizer(part: nn.Module, config: OptimizerConfig, fused: bool = Tru
     Raises InputError where no optimizer has the name.
     """
     check(config)
-    parameters = mesh.own(p for p in part.parameters() if p.requires_grad)
+    parameters = [p for p in part.parameters() if p.requires_grad]
     decayed, others = ([p for p in parameters if (p.ndim > 1) is wanted] for wanted in (True, False))
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
     if config.name in (own := _own()):
         return own[config.name](groups, config)
+    # Not of the parts of a model that lie on several meshes: torch's operations on lists do not take them together.
+    fused = fused and len({getattr(p, "device_mesh", None) for p in parameters}) < 2
     return OPTIMIZERS[config.name](groups, config, fused)
 
 
@@ -128,16 +131,12 @@ def _muon(p: torch.Tensor, state: dict[str, Any], step: int, beta: float, _: flo
     """As Optax has it: both terms of Nesterov's momentum are corrected for their start."""
     momentum = state["momentum_buffer"].lerp_(p.grad, 1 - beta)
     ahead = beta / (1 - beta ** (step + 1)) * momentum + (1 - beta) / (1 - beta**step) * p.grad
-    whole = getattr(p, "whole", p)
-    if not isinstance(whole, DTensor):
-        return RMS * max(p.shape) ** 0.5 * orthogonalized(ahead)
-    # Of a matrix in parts, each process computes with all of it and takes its own.
-    form = {"shape": whole.shape, "stride": whole.stride()}
-    if not isinstance(ahead, DTensor):
-        ahead = DTensor.from_local(ahead, whole.device_mesh, whole.placements, run_check=False, **form)
-    update = RMS * max(whole.shape) ** 0.5 * orthogonalized(ahead.full_tensor())
-    update = distribute_tensor(update, whole.device_mesh, whole.placements, src_data_rank=None)
-    return update if isinstance(p, DTensor) else update.to_local()
+    if isinstance(p, DTensor):  # each process computes with all of it and takes its part
+        update = orthogonalized(ahead.full_tensor())
+        update = distribute_tensor(update, p.device_mesh, p.placements, src_data_rank=None)
+    else:
+        update = orthogonalized(ahead)
+    return RMS * max(p.shape) ** 0.5 * update
 
 
 def orthogonalized(matrix: torch.Tensor) -> torch.Tensor:

@@ -52,7 +52,7 @@ def _what(engine: Engine, state: TrainState, batch: Batch, after: TrainState) ->
             model = nnx.merge(engine.graphdef, *state.params.values(), state.rest, copy=True)
             called = _watch(model)
             with jax.disable_jit():  # module by module, those in a loop too
-                total, weight = loss.fn(model, piece, rngs)
+                total, weight, *_ = loss.fn(model, piece, rngs)
             if wrong := [path for path, finite in called if not finite]:
                 return f"the output of {wrong[0] or 'the model'}"
             if not _finite(total / weight):

@@ -22,9 +22,10 @@ from ..session import Session
 from . import checkpoint, portable, weights
 from .export import write
 from .mesh import Devices
+from .optimizers import create_optimizer
 from .remat import recompute
 from .step import is_finite, make_eval_step, make_predict_step, make_train_step
-from .train_state import TrainState, create_optimizer, create_state
+from .train_state import TrainState, create_state
 
 PRECISIONS = {
     "float32": {"dtype": jnp.float32, "param_dtype": jnp.float32},
@@ -73,7 +74,7 @@ class Engine:
         state = self.restore(start) if start else self.init()
         train_step = self.train_step(data.augment)
         resident = self.devices.put(batches.resident, self.devices.whole)
-        session.begin(self.parameters(state))
+        session.begin(self.parameters(state), self.frozen(state))
         rates, end = self.learning_rates(plan), schedule_steps(self.config, plan)
         step = int(state.step)
         stopping = session.run.out_of_patience
@@ -207,10 +208,14 @@ class Engine:
     def parameters(self, state: TrainState) -> dict[str, np.ndarray]:
         """Every parameter by its path, as `hidden/kernel`."""
         paths = {}
-        for part in state.params.values():
+        for part in [*state.params.values(), nnx.filter_state(state.rest, nnx.Param)]:
             for path, value in nnx.to_flat_state(part):
                 paths["/".join(map(str, path))] = self.devices.get(value[...])
         return paths
+
+    def frozen(self, state: TrainState) -> list[str]:
+        """The paths of those that no loss moves."""
+        return ["/".join(map(str, path)) for path, _ in nnx.to_flat_state(nnx.filter_state(state.rest, nnx.Param))]
 
     def peak_memory(self) -> int:
         """Bytes on the fullest device of this process; 0 where they do not tell."""

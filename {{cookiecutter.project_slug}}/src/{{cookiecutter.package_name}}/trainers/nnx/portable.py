@@ -9,6 +9,7 @@ from ...weights import Weights, match
 from . import weights
 from .train_state import TrainState
 
+OF_OPTAX = {"mu": "momentum", "trace": "momentum", "nu": "square", "count": "updates"}
 Layout = Mapping[tuple[str, ...], tuple[str, tuple[int, ...]]]
 
 
@@ -40,12 +41,9 @@ def _leaves(state: TrainState, layout: Layout) -> list[tuple[str, tuple[int, ...
                 part = "weights"
             case ["ema", _, *rest]:
                 part = "ema"
-            case ["opt_state", _, _, "mu" | "trace", *rest]:  # of AdamW, of SGD
-                part = "momentum"
-            case ["opt_state", _, _, "nu", *rest]:
-                part = "square"
-            case ["opt_state", loss, _, "count"]:
-                part, rest = f"updates/{loss}", []
+            case ["opt_state", loss, *words_of_optax] if known := [w for w in words_of_optax if w in OF_OPTAX]:
+                part, rest = OF_OPTAX[known[0]], words_of_optax[words_of_optax.index(known[0]) + 1 :]
+                part = part if rest else f"{part}/{loss}"
             case _:
                 part, rest = "/".join(words), []
         name, axes = layout.get(tuple(rest), ("/".join(rest), tuple(range(leaf.ndim))))

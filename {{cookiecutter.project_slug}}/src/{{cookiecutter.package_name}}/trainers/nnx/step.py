@@ -18,6 +18,7 @@ from flax import nnx
 from ...config import Config
 from ...data.batches import make_batch
 from ..schedule import average_weight
+from ..session import check_parts
 from .train_state import TrainState, split
 
 Batch = dict[str, jax.Array]
@@ -36,9 +37,9 @@ def make_train_step(
 
     batches: leaves [steps, batch, ...]: so many steps in one dispatch. learning_rates: float [total steps], by step.
     resident: the training data where they stay on the device; `augment` is then part of the step.
-    logs: `loss/<name>` for each loss; `grad_norm` over all of them, which without `with_norm` is left at 0 unless the
-    update needs it: on a CPU it takes as long as a tenth of a small network's step; with `on_nan: skip` the number of
-    `skipped_updates` so far.
+    logs: `loss/<name>` for each loss, and the parts that it names; `grad_norm` over all of them, which without
+    `with_norm` is left at 0 unless the update needs it: on a CPU it takes as long as a tenth of a small network's step;
+    with `on_nan: skip` the number of `skipped_updates` so far.
 
     Args:
         parts: that a batch has, for the devices: each holds, one after the other, its piece of every micro-batch.
@@ -52,19 +53,19 @@ def make_train_step(
     ) -> tuple[TrainState, dict[str, jax.Array]]:
         if resident:
             batch = make_batch(batch, augment, resident)
-        learning_rate = learning_rates[state.step]
+        share = learning_rates[state.step] / config.optimizer.learning_rate  # of the peak, which the optimizer holds
         logs, square_norm, scale = {}, 0.0, state.loss_scale
         guarded = scale is not None or config.trainer.on_nan == "skip"
         for i, name in enumerate(losses):
             keys = dropout_keys(config.seed, state.step, i, accumulate)
-            grads, mean, rest = gradients(name, state, batch, keys)
+            grads, mean, parts, rest = gradients(name, state, batch, keys)
             norm_is_used = with_norm | (clip_norm > 0) | guarded
             norm = jax.lax.cond(norm_is_used, optax.tree.norm, no_norm, grads)
             if clip_norm:
                 factor = clip_norm / jnp.maximum(norm, clip_norm)
                 grads = jax.tree.map(lambda g, factor=factor: g * factor, grads)
             updates, opt_state = optimizer.update(grads, state.opt_state[name], state.params[name])
-            params = jax.tree.map(lambda p, u: p - learning_rate * u, state.params[name], updates)
+            params = optax.apply_updates(state.params[name], jax.tree.map(lambda u: share * u, updates))
             if guarded:  # an update that is not finite is left out
                 before, after = (state.params[name], state.opt_state[name], state.rest), (params, opt_state, rest)
                 finite = jnp.isfinite(norm) & jnp.isfinite(mean)
@@ -75,7 +76,8 @@ def make_train_step(
             state = state.replace(
                 params={**state.params, name: params}, rest=rest, opt_state={**state.opt_state, name: opt_state}
             )
-            logs[f"loss/{name}"] = mean
+            check_parts(parts, logs)
+            logs |= {f"loss/{name}": mean, **parts}
             square_norm += norm**2
         if ema_decay:
             weight = average_weight(state.step.astype(jnp.result_type(float)), ema_decay, jnp.maximum)
@@ -88,39 +90,42 @@ def make_train_step(
 
     def gradients(
         name: str, state: TrainState, batch: Batch, keys: jax.Array
-    ) -> tuple[nnx.State, jax.Array, nnx.State]:
-        """Of the mean loss over the batch, whose micro-batches are summed up one after the other."""
+    ) -> tuple[nnx.State, jax.Array, dict[str, jax.Array], nnx.State]:
+        """Of the mean loss over the batch, whose micro-batches are summed up one after the other.
+
+        Beside it that mean, those of the loss's parts, and the model's rest afterwards.
+        """
 
         def objective(part: nnx.State, rest: nnx.State, batch: Batch, key: jax.Array):
             params = {**state.params, name: part}
             model = nnx.merge(graphdef, *params.values(), rest, copy=True)
-            total, weight = losses[name].fn(model, batch, nnx.Rngs(dropout=key))
-            return total * scale, (total, weight, split(model, losses)[1])
+            total, weight, *more = losses[name].fn(model, batch, nnx.Rngs(dropout=key))
+            [named] = more or [{}]
+            return total * scale, ({"": total, **named}, weight, split(model, losses)[1])
 
         def add(sums, micro):
-            grads, total, weight, rest = sums
+            grads, totals, weight, rest = sums
             (_, (t, w, rest)), g = jax.value_and_grad(objective, has_aux=True)(state.params[name], rest, *micro)
-            return (jax.tree.map(jnp.add, grads, g), total + t, weight + w, rest), None
+            totals = {name: totals.get(name, zero) + value for name, value in t.items()}
+            return (jax.tree.map(jnp.add, grads, g), totals, weight + w, rest), None
 
         # Of float16, the mean over the examples is what is scaled: a sum would overflow with the size of the batch.
         examples = jax.tree.leaves(batch)[0].shape[0]
         scale = 1.0 if state.loss_scale is None else state.loss_scale.factor / examples
         micro = (cut(batch, parts, accumulate), keys)
-        dtype = jnp.result_type(float)  # float64 under x64
-        sums = (
-            jax.tree.map(jnp.zeros_like, state.params[name]),
-            jnp.zeros((), dtype),
-            jnp.zeros((), dtype),
-            state.rest,
-        )
+        zero = jnp.zeros((), jnp.result_type(float))  # float64 under x64
+        sums = (jax.tree.map(jnp.zeros_like, state.params[name]), {}, zero, state.rest)
         if jax.default_backend() == "cpu" or accumulate == 1:
             # On a CPU, XLA's convolutions inside a loop (of one turn, too) are an order of magnitude slower.
             for i in range(accumulate):
                 sums, _ = add(sums, jax.tree.map(lambda x, i=i: x[i], micro))
-        else:
-            sums, _ = jax.lax.scan(add, sums, micro)
-        grads, total, weight, rest = sums
-        return jax.tree.map(lambda g: g / (weight * scale), grads), total / weight, rest
+        else:  # a loop has to know beforehand what it sums up
+            first = jax.tree.map(lambda x: x[0], micro)
+            [_, named, *_], _ = jax.eval_shape(add, sums, first)
+            sums, _ = jax.lax.scan(add, (sums[0], dict.fromkeys(named, zero), *sums[2:]), micro)
+        grads, totals, weight, rest = sums
+        means = {name: total / weight for name, total in totals.items()}
+        return jax.tree.map(lambda g: g / (weight * scale), grads), means.pop(""), means, rest
 
     def train_steps(
         state: TrainState, batches: Batch, learning_rates: jax.Array, with_norm: jax.Array, resident: Batch

@@ -1,13 +1,14 @@
 """The state of training: one pytree, donated to each step."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx, struct
 
-from ...config import OptimizerConfig
+from ...errors import InputError
 from ...task import Loss
 from ..schedule import LOSS_SCALE, LOSS_SCALE_STEPS
 
@@ -65,25 +66,16 @@ def create_state(
 
 
 def split(model: nnx.Module, losses: Mapping[str, Loss]) -> tuple[dict[str, nnx.State], nnx.State]:
-    """(the parameters by loss, the rest)."""
+    """(the parameters by loss, the rest). Raises InputError where a loss has none."""
     _, *parts, rest = nnx.split(model, *(_filter(loss.params) for loss in losses.values()), ...)
+    for (name, loss), part in zip(losses.items(), parts, strict=True):
+        if not part:
+            raise InputError(f"loss {name!r} moves nothing: the model has no parameter for params = {loss.params!r}")
     return dict(zip(losses, parts, strict=True)), rest
 
 
-def create_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
-    """The direction of an update. The step multiplies it by the learning rate: optax's schedules round to float32.
-
-    AdamW (Loshchilov and Hutter, 2019) with epsilon = 1e-8, or SGD with momentum and L2.
-    """
-    decay = optax.add_decayed_weights(
-        config.weight_decay, mask=lambda params: jax.tree.map(lambda p: p.ndim > 1, params)
-    )
-    if config.name == "adamw":
-        return optax.chain(optax.scale_by_adam(b1=config.momentum, b2=config.beta2, eps=1e-8), decay)
-    return optax.chain(decay, optax.trace(config.momentum) if config.momentum else optax.identity())
-
-
-def _filter(attribute: str) -> Callable | type:
-    if not attribute:
-        return nnx.Param
-    return nnx.All(nnx.Param, lambda path, _: path[0] == attribute)
+def _filter(params: Any) -> Any:
+    """For nnx.split: that of `Loss.params`, which an attribute's name may stand for."""
+    if not isinstance(params, str):
+        return params
+    return nnx.All(nnx.Param, lambda path, _: path[0] == params) if params else nnx.Param
