@@ -95,8 +95,8 @@ def test_a_run_holds_what_is_promised(folder):
 
 def test_a_result_has_every_key(folder):
     keys = "task preset framework name seed steps epochs seconds first_step_seconds steps_per_second"
-    keys += " examples_per_second peak_host_memory_bytes peak_device_memory_bytes parameters metrics"
-    keys += " checkpoints versions finished parent"
+    keys += " examples_per_second peak_host_memory_bytes peak_device_memory_bytes parameters trained_parameters"
+    keys += " metrics checkpoints versions finished parent"
     assert set(read_result(folder)) == set(keys.split())
 
 
@@ -107,7 +107,8 @@ def test_a_result_names_its_run(folder, framework):
 
 
 def test_a_result_counts_parameters(folder):
-    assert read_result(folder)["parameters"] == sum(value.size for value in final_weights(folder).values())
+    count = sum(value.size for value in final_weights(folder).values())
+    assert [read_result(folder)[key] for key in ("parameters", "trained_parameters")] == [count, count]
 
 
 def test_a_result_has_the_same_metrics_of_validation_and_test(folder):

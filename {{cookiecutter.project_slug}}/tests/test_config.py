@@ -346,7 +346,12 @@ def test_a_mistake_is_told_before_a_framework_is_imported(project):
 
 
 @pytest.mark.parametrize(
-    "options", [("--data.batch_size=64", "--trainer.accumulate=3"), ("--data.batch_size=999999999",)]
+    "options",
+    [
+        ("--data.batch_size=64", "--trainer.accumulate=3"),
+        ("--data.batch_size=999999999",),
+        ("--optimizer.name=adam", "--optimizer.nesterov=true"),
+    ],
 )
 def test_what_needs_no_device_is_told_before_a_framework_is_imported(project, framework, options):
     assert imported_by("train", "--framework", framework, "--accelerator=cpu", *options) <= {"tensorboard"}
@@ -382,8 +387,15 @@ OPTIONS = {
     "a learning rate without end": (["--optimizer.learning_rate", "inf"], ["learning_rate inf:", "a number > 0"]),
     "a learning rate that is none": (["--optimizer.learning_rate", "nan"], ["learning_rate nan:", "a number > 0"]),
     "a momentum of one": (["--optimizer.momentum", "1"], ["--optimizer.momentum 1:", ">= 0 and < 1"]),
-    "a choice that is none": (["--optimizer.name", "adam"], ["--optimizer.name adam:", "adamw, sgd"]),
-    "nothing for a choice": (["--optimizer.name="], ["--optimizer.name", "adamw, sgd"]),
+    "a choice that is none": (["--trainer.on_nan", "hope"], ["--trainer.on_nan hope:", "stop, skip"]),
+    "nothing for a choice": (["--trainer.on_nan="], ["--trainer.on_nan", "stop, skip"]),
+    "an optimizer that is none": (["--optimizer.name", "adan"], ["optimizer.name = 'adan': did you mean 'adam'?"]),
+    "nothing for an optimizer": (["--optimizer.name="], ["optimizer.name = ''", "choose from adamw, adam, sgd,"]),
+    "nesterov of another": (["--optimizer.name=muon", "--optimizer.nesterov=true"], ["nesterov", "sgd", "'muon'"]),
+    "nesterov without momentum": (
+        ["--optimizer.name=sgd", "--optimizer.momentum=0", "--optimizer.nesterov=true"],
+        ["optimizer.nesterov", "optimizer.momentum = 0.0"],
+    ),
     "a framework that is none": (["--framework", "caffe"], ["--framework caffe:", *frameworks()]),
     "a model that is none": (["--model.name", "zzz"], ["--model.name zzz:", "choose from"]),
     "a dataset that is none": (["--data.name", "zzz"], ["--data.name zzz:", "choose from"]),
