@@ -48,6 +48,8 @@ def expected_files(framework, tasks):
             wanted &= room != "models" or (inner in families and stem not in other)
         if folders[:1] == ["src"] and folders[2:3] == ["twins"]:
             wanted &= framework == "both"
+        if folders[:1] == ["src"] and folders[2:3] == ["extensions"]:
+            wanted &= stem not in other
         if folders[:1] == ["tests"]:
             subject, rest = stem.partition("_")[2], {*TASKS, *every} - {*tasks, *families}
             wanted &= subject.split("_")[0] not in [name for name in other if name in FRAMEWORKS]

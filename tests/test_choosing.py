@@ -23,6 +23,9 @@ FILES = [
     "configs/accelerator/tpu.yaml",
     "src/p/cli.py",
     "src/p/data/files.py",
+    "src/p/extensions/__init__.py",
+    "src/p/extensions/lightning.py",
+    "src/p/extensions/nnx.py",
     "src/p/trainers/schedule.py",
     "src/p/trainers/lightning/__init__.py",
     "src/p/trainers/lightning/deep/module.py",
@@ -74,6 +77,7 @@ def expected(framework, tasks):
         "configs/accelerator/gpu.yaml",
         "src/p/cli.py",
         "src/p/data/files.py",
+        "src/p/extensions/__init__.py",
         "src/p/trainers/schedule.py",
         "src/p/tasks/__init__.py",
         "src/p/models/__init__.py",
@@ -90,12 +94,13 @@ def expected(framework, tasks):
     files |= {"tests/test_twins_transformer.py"} if tested and lightning and nnx else set()
     if lightning:
         files |= {"src/p/trainers/lightning/__init__.py", "src/p/trainers/lightning/deep/module.py"}
-        files |= {"tests/test_lightning.py", "tests/test_lightning_resume.py"}
+        files |= {"src/p/extensions/lightning.py", "tests/test_lightning.py", "tests/test_lightning_resume.py"}
         files |= {f"src/p/tasks/{task}/lightning.py" for task in tasks}
         files |= {f"tests/test_lightning_{task}.py" for task in tasks}
         files |= {f"src/p/models/{family}/torch.py" for family in families}
     if nnx:
-        files |= {"src/p/trainers/nnx/__init__.py", "tests/test_nnx.py", "tests/test_nnx_resume.py"}
+        files |= {"src/p/trainers/nnx/__init__.py", "src/p/extensions/nnx.py"}
+        files |= {"tests/test_nnx.py", "tests/test_nnx_resume.py"}
         files |= {f"src/p/tasks/{task}/nnx.py" for task in tasks}
         files |= {f"src/p/models/{family}/nnx.py" for family in families}
         files |= {"configs/accelerator/tpu.yaml"}

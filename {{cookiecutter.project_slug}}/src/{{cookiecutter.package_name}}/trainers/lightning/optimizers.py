@@ -128,7 +128,7 @@ def _adam(p: torch.Tensor, state: dict[str, Any], step: int, beta1: float, beta2
 
 
 def _muon(p: torch.Tensor, state: dict[str, Any], step: int, beta: float, _: float) -> torch.Tensor:
-    """As Optax has it: both terms of Nesterov's momentum are corrected for their start."""
+    """Both terms of Nesterov's momentum are corrected for their start, as Adam's moments are."""
     momentum = state["momentum_buffer"].lerp_(p.grad, 1 - beta)
     ahead = beta / (1 - beta ** (step + 1)) * momentum + (1 - beta) / (1 - beta**step) * p.grad
     if isinstance(p, DTensor):  # each process computes with all of it and takes its part
