@@ -7,16 +7,29 @@ load(run).predict(INPUTS)
 from pathlib import Path
 
 from .config import Config
-from .trainers import load_config
+from .errors import InputError
+from .trainers import check, frameworks, load_config
 
-__all__ = ["load", "load_config", "train"]
+__all__ = ["build", "load", "load_config", "train"]
 
 
-def train(config: Config) -> Path:
+def train(config: Config, module: type | None = None) -> Path:
     """Trains, or goes on training, as `train.py` does. Returns the run's folder. See `trainers.workflow.train`."""
     from .trainers import workflow  # here, as it takes a second
 
-    return workflow.train(config)
+    return workflow.train(config, module)
+
+
+def build(config: Config, **options):
+    """What a config trains with, for a notebook. Raises InputError where its framework has no trainer of that kind.
+
+    options: flags of the Trainer.
+    """
+    check(config)
+    framework = frameworks()[config.framework]
+    if not hasattr(framework, "build"):
+        raise InputError(f"framework = {config.framework!r} is not put together so: use train(config)")
+    return framework.build(config, **options)
 
 
 def load(run: str | Path, checkpoint: str = "best", **options):

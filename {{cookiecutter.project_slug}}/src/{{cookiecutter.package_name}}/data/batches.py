@@ -74,6 +74,12 @@ class TrainBatches:
             return {"index": indices.astype(np.int32), **drawn}
         return make_batch({**self.data.train[indices], **drawn}, self.data.augment)
 
+    def weight(self, step: int) -> float:
+        """Of a micro-batch on a device: the mean over all of the step's, by the data's `weights`."""
+        epoch, i = divmod(step, self.steps_per_epoch)
+        indices = self._order(epoch)(np.arange(i * self.batch_size, (i + 1) * self.batch_size))
+        return float(self.data.weights[indices].sum(dtype=np.float64) / (self.share.parts * self.share.accumulate))
+
     def stack(self, step: int, count: int) -> Batch:
         """The batches of `count` steps, with a new leading axis."""
         if count == 1:

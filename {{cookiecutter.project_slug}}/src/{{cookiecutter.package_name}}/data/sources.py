@@ -77,6 +77,8 @@ class Dataset:
             need. The generator depends on the run's seed and the step alone.
         drawn: whether the examples are drawn at random and not read. Their last digits differ from machine to machine,
             so they have no fingerprint.
+        weights: how much each training example weighs in the loss, where they differ, as of texts their tokens:
+            float [examples]. So the weight of a whole step is known to each of its micro-batches and devices.
         augment: makes a training batch of examples and their random numbers. Where the examples are `Arrays`, it uses
             operators and indexing only, so that it is one function for NumPy's arrays and for those of a device.
     """
@@ -87,6 +89,7 @@ class Dataset:
     spec: Spec
     draw: Callable[[np.random.Generator, int], Batch] | None = None
     augment: Callable[[Batch], Batch] | None = None
+    weights: np.ndarray | None = None
     drawn: bool = False
 
     def fingerprint(self) -> dict[str, str]:

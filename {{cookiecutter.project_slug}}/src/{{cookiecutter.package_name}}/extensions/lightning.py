@@ -1,13 +1,32 @@
-"""Your own parts of training in PyTorch Lightning."""
+"""What is yours of training in PyTorch Lightning: the callbacks, loggers and optimizers of every run."""
 
 from collections.abc import Callable
 
+import lightning as L
 import torch
+from lightning.pytorch.loggers.logger import Logger
 
-from ..config import OptimizerConfig
+from ..config import Config, OptimizerConfig
 
-# Beside those in trainers/lightning/optimizers.py, and before them, by `optimizer.name`. The first argument holds
-# parameters and their weight_decay in groups, as torch's optimizers take them. For example
+# By `optimizer.name`, before those in trainers/lightning/optimizers.py. Each gets the trained parameters and their
+# weight_decay in groups, as torch's optimizers take them, and the config. For example
 #
 #     "nadam": lambda groups, config: torch.optim.NAdam(groups, config.learning_rate)
 OPTIMIZERS: dict[str, Callable[[list[dict], OptimizerConfig], torch.optim.Optimizer]] = {}
+
+
+def callbacks(config: Config) -> list[L.Callback]:
+    """Beside the one that keeps the run's folder; made anew for each run. For example
+
+    return [EarlyStopping("val/loss"), LearningRateMonitor()]
+    """
+    return []
+
+
+def loggers(config: Config) -> list[Logger]:
+    """Beside the run's own events and `metrics.jsonl`; made anew for each run. They get the config and all that is
+    logged. For example
+
+    return [MLFlowLogger(config.task, run_name=config.name)]
+    """
+    return []

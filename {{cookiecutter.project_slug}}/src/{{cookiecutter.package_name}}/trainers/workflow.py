@@ -1,6 +1,7 @@
 """Train, evaluate, predict: the course of each, whatever the framework. An engine, which `engine()` gives, has
 
-Engine(config, task, spec)                          raises InputError where the hardware is not there
+Engine(config, task, spec)                          of a framework with a class for each task, beside
+                                                    that in its place; raises InputError where the hardware is not there
 .share                                              what this process reads of every batch
 .describe()                                         the device, in words
 .start_from(weights)                                begins with them; raises InputError where they do not fit
@@ -71,8 +72,10 @@ ASKED = ("seed", "data.batch_size", "data.skip_bad", "data.workers")
 OUT_OF_MEMORY = ("out of memory", "Out of memory", "RESOURCE_EXHAUSTED", "can't allocate memory")
 
 
-def train(config: Config) -> Path:
+def train(config: Config, module: type | None = None) -> Path:
     """Trains, or goes on training, and tests the best checkpoint. Returns the run's folder.
+
+    module: a class in place of the task's own, where the framework has one for each task.
 
     It holds `result.json`, unless `trainer.max_minutes` ended the run before.
 
@@ -94,7 +97,7 @@ def train(config: Config) -> Path:
             print(f"{finished.folder} is finished", file=sys.stderr)
         return finished.folder
     with _resources(run), contextlib.closing(run):
-        _train(run, config, task, began)
+        _train(run, config, task, began, module)
     return run.folder
 
 
@@ -113,7 +116,7 @@ def _taken_over(config: Config, processes: Processes) -> Config:
     return dataclasses.replace(config, name=Path(folder).name, resume="auto")
 
 
-def _train(run: Run, config: Config, task: tasks.Task, began: float) -> None:
+def _train(run: Run, config: Config, task: tasks.Task, began: float, module: type | None = None) -> None:
     framework, processes = frameworks()[config.framework], run.processes
     # A run that goes on, or begins with another's state, has what was fitted then.
     spec = read_spec(run.resume_from.parents[1]) if run.resume_from else None
@@ -123,7 +126,7 @@ def _train(run: Run, config: Config, task: tasks.Task, began: float) -> None:
     whole = TrainBatches(data, *settings)  # before a framework is imported: there may be too few examples
     if config.debug == "overfit":
         data = _one_batch(data, whole)
-    engine = _engine(config, data.spec)
+    engine = _engine(config, data.spec, module)
     batches = TrainBatches(data, *settings, engine.share)
     plan = Plan.of(config, batches.steps_per_epoch, run.record.start, task.overfit.steps)
     weights = _weights(config, data.spec) if config.init and not run.resume_from else None
@@ -358,9 +361,10 @@ def _on_one_device(config: Config) -> Config:
     return dataclasses.replace(config, accelerator=one)
 
 
-def _engine(config: Config, spec: Spec):
+def _engine(config: Config, spec: Spec, module: type | None = None):
     plain = {name: value for name, value in spec.items() if not is_file(name)}
-    return frameworks()[config.framework].engine()(config, tasks.find(config.task), plain)
+    given = [module] if module else []
+    return frameworks()[config.framework].engine()(config, tasks.find(config.task), plain, *given)
 
 
 def _checkpoint(folder: Path, config: Config, checkpoint: str) -> Path:

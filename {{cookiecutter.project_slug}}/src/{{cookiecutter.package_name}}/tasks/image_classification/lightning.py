@@ -1,6 +1,5 @@
 """Image classification in PyTorch Lightning: the model, its loss and its metrics."""
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,9 +13,26 @@ from ...models.convnet.torch import ConvNet
 from ...models.mlp.torch import MLP
 from ...models.resnet import VARIANTS
 from ...models.resnet.torch import ResNet
-from ...task import Loss
+from ...trainers.lightning.module import Batch, TaskModule
 
-Batch = dict[str, torch.Tensor]
+
+class Module(TaskModule):
+    """The task as a LightningModule, in the functions below."""
+
+    def create_metrics(self) -> MetricCollection:
+        return create_metrics(self.spec)
+
+    def create_model(self) -> nn.Module:
+        return create_model(self.config, self.spec)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, torch.Tensor]:
+        return self.mean(loss_fn(self.net, batch, self.config.data.label_smoothing), batch)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        eval_step(self.evaluated, batch, self.metrics)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Batch:
+        return predict_step(self.evaluated, batch)
 
 
 def create_metrics(spec: Mapping[str, Any]) -> MetricCollection:
@@ -35,10 +51,6 @@ def create_metrics(spec: Mapping[str, Any]) -> MetricCollection:
 def create_model(config: Config, spec: Mapping[str, Any]) -> nn.Module:
     models = {"mlp": MLP, "convnet": ConvNet, **dict.fromkeys(VARIANTS, ResNet)}
     return models[config.model.name](config.model, spec["shape"], len(spec["classes"]))
-
-
-def losses(config: Config) -> dict[str, Loss]:
-    return {"loss": Loss(functools.partial(loss_fn, label_smoothing=config.data.label_smoothing))}
 
 
 def loss_fn(model: nn.Module, batch: Batch, label_smoothing: float) -> tuple[torch.Tensor, int]:

@@ -1,6 +1,5 @@
 """Rating prediction in PyTorch: the model, its loss and its metrics."""
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,11 +9,28 @@ from torchmetrics import MeanAbsoluteError, MeanMetric, MeanSquaredError, Metric
 
 from ...config import Config
 from ...models.matrix_factorization.torch import MatrixFactorization
-from ...task import Loss
+from ...trainers.lightning.module import Batch, TaskModule
 
 SIZES = ("users", "items", "mean", "unit", "lowest", "highest")  # of the spec
 
-Batch = dict[str, torch.Tensor]
+
+class Module(TaskModule):
+    """The task as a LightningModule, in the functions below."""
+
+    def create_metrics(self) -> MetricCollection:
+        return create_metrics(self.spec)
+
+    def create_model(self) -> nn.Module:
+        return create_model(self.config, self.spec)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, torch.Tensor]:
+        return self.mean(loss_fn(self.net, batch, self.config.model.l2), batch)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        eval_step(self.evaluated, batch, self.metrics)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Batch:
+        return predict_step(self.evaluated, batch)
 
 
 def create_metrics(spec: Mapping[str, Any]) -> MetricCollection:
@@ -28,10 +44,6 @@ def create_metrics(spec: Mapping[str, Any]) -> MetricCollection:
 
 def create_model(config: Config, spec: Mapping[str, Any]) -> nn.Module:
     return MatrixFactorization(config.model, **{name: spec[name] for name in SIZES})
-
-
-def losses(config: Config) -> dict[str, Loss]:
-    return {"loss": Loss(functools.partial(loss_fn, l2=config.model.l2))}
 
 
 def loss_fn(model: nn.Module, batch: Batch, l2: float) -> tuple[torch.Tensor, int]:

@@ -9,10 +9,27 @@ from torchmetrics import Metric, MetricCollection
 
 from ...config import Config
 from ...models.tabular.torch import Tabular
-from ...task import Loss
+from ...trainers.lightning.module import Batch, TaskModule
 from .metrics import SUMS, formulas
 
-Batch = dict[str, torch.Tensor]
+
+class Module(TaskModule):
+    """The task as a LightningModule, in the functions below."""
+
+    def create_metrics(self) -> MetricCollection:
+        return create_metrics(self.spec)
+
+    def create_model(self) -> nn.Module:
+        return create_model(self.config, self.spec)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, torch.Tensor]:
+        return self.mean(loss_fn(self.net, batch), batch)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        eval_step(self.evaluated, batch, self.metrics)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Batch:
+        return predict_step(self.evaluated, batch)
 
 
 def create_metrics(spec: Mapping[str, Any]) -> MetricCollection:
@@ -22,10 +39,6 @@ def create_metrics(spec: Mapping[str, Any]) -> MetricCollection:
 
 def create_model(config: Config, spec: Mapping[str, Any]) -> nn.Module:
     return Tabular(config.model, spec["numbers"], spec["categories"])
-
-
-def losses(config: Config) -> dict[str, Loss]:
-    return {"loss": Loss(loss_fn)}
 
 
 def loss_fn(model: nn.Module, batch: Batch) -> tuple[torch.Tensor, int]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ...config import Config, PositiveInt, option
+from ...config import Config, option
 from ...processes import ALONE, Processes
 
 TITLE = "PyTorch Lightning"
@@ -51,7 +51,6 @@ outputs = model({name: torch.from_numpy(value) for name, value in batch.items()}
 class Section:
     """The keys under this framework's name in the config."""
 
-    steps_per_call: PositiveInt = option(1, "steps in one training_step; more is faster where steps are short")
     compile: bool = option(False, "torch.compile the model: a slow first step, then faster ones, on gpu above all")
 
 
@@ -68,6 +67,12 @@ def engine():
     from .trainer import Engine
 
     return Engine
+
+
+def build(config: Config, **options):
+    from .trainer import build
+
+    return build(config, **options)
 
 
 def hardware():

@@ -1,102 +1,229 @@
-"""The session as a Lightning callback: counts, logs, pictures, checkpoints and the end of the run."""
+"""The run's folder as a Lightning callback: logs, pictures, checkpoints, signals and the end of the run."""
 
 import contextlib
 import time
+from collections.abc import Iterator
+from types import FunctionType, MethodType
 from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import Checkpoint
 
-from ..schedule import learning_rate, schedule_steps
+from ...errors import RunError
 from ..session import Session
 from . import SUFFIX
-from .mesh import local, whole
-from .module import Module
+from .counts import as_saved, begin_at
+from .mesh import local, norm, whole
+from .module import TaskModule
 
 
-class Interrupted(Exception):
-    """Leaves `Trainer.fit` between two steps, after the state was saved."""
+class RunFolder(Checkpoint):
+    """Keeps a run's folder. A `Checkpoint`, as Lightning calls these after the others, and so it sees what they did.
 
+    A step is saved when all that follows it is done, its validation, the schedules, the other callbacks: before the
+    next batch, or at the end.
+    """
 
-class SessionCallback(L.Callback):
     def __init__(self, session: Session):
         self.session, self.validating = session, contextlib.ExitStack()
         self.profiler = torch.profiler.profile() if session.plan.profile and session.run.leads else None
+        self.due = False  # the last step is to be saved
+        self.between = False  # two steps, of which the first was taken here
+        self.outputs: list[dict[str, torch.Tensor]] = []  # of each micro-batch of a step that is logged
+        self.rate = 0.0  # the optimizer's, in the last step
 
-    def on_train_start(self, trainer: L.Trainer, module: Module) -> None:
-        self.session.begin(parameters(module))
+    def setup(self, trainer: L.Trainer, module: TaskModule, stage: str) -> None:
+        module.recorded = True
+
+    @property
+    def _begins(self) -> bool:
+        """With the state of another run, or with one that was converted."""
+        return self.session.step == self.session.run.record.start > 0
+
+    def on_load_checkpoint(self, trainer: L.Trainer, module: TaskModule, checkpoint: dict[str, Any]) -> None:
+        if self._begins:
+            begin_at(self.session.step, checkpoint, trainer, self.session.plan.steps_per_epoch)
+
+    def on_save_checkpoint(self, trainer: L.Trainer, module: TaskModule, checkpoint: dict[str, Any]) -> None:
+        as_saved(checkpoint)
+        for part in ("callbacks", "lr_schedulers"):
+            checkpoint[part] = plain(checkpoint[part], part)
+
+    def on_train_start(self, trainer: L.Trainer, module: TaskModule) -> None:
+        if self._begins:
+            follow_config(trainer, module)
+        frozen = {path for path, p in by_path(module) if not p.requires_grad}
+        self.session.begin(parameters(module), frozen)
         self.session.listen()  # again: the handler that Lightning has set since would leave with nothing saved
 
-    def on_train_batch_start(self, trainer: L.Trainer, module: Module, batch: Any, batch_idx: int) -> None:
-        if self.profiler and self.session.step == self.session.plan.profile.start:
-            self.profiler.start()
-
-    def on_train_batch_end(self, trainer: L.Trainer, module: Module, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: L.Trainer, module: TaskModule, batch: Any, batch_idx: int) -> None:
         session, plan = self.session, self.session.plan
-        session.advance(len(batch))
+        if self.between:
+            self.between = False
+            stopping = session.stopping  # asked once: a later signal waits for the next step
+            if self.due or stopping:
+                self._save(trainer, module)
+            if stopping:
+                trainer.should_stop = module.leaving = True
+                return
+        if self.profiler and session.step == plan.profile.start:
+            self.profiler.start()
+        module.norm_wanted = plan.logs(session.step + 1)
+
+    def on_before_optimizer_step(
+        self, trainer: L.Trainer, module: TaskModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        self.rate = optimizer.param_groups[0]["lr"]
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, module: TaskModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        session, plan = self.session, self.session.plan
+        if module.norm_wanted and outputs:
+            self.outputs.append(outputs)
+        if module.step == session.step:  # micro-batches follow
+            return
+        self.between = True
+        session.advance(1)
         if self.profiler and session.step == plan.profile.stop:
             self.profiler.stop()
             folder = session.run.folder / "plugins" / "profile" / time.strftime("%Y_%m_%d_%H_%M_%S")
             folder.mkdir(parents=True)
             self.profiler.export_chrome_trace(str(folder / "torch.trace.json.gz"))
-        if module.logs:
-            end = schedule_steps(module.config, plan)
-            session.log(
-                module.logs, learning_rate(session.step - 1, module.config.optimizer, end), peak_memory(module.device)
-            )
-        # Validates after every batch, or never: the plan says when.
-        trainer.val_check_batch = 1 if plan.validates(session.step) else float("inf")
-        if session.step >= plan.total_steps:
-            trainer.should_stop = True
-        if not plan.validates(session.step):
-            if self._save(trainer, module, plan.saves(session.step)):
-                raise Interrupted  # `should_stop` would validate once more
+        if self.outputs:
+            self._log(trainer, module)
+        self.due |= plan.saves(session.step)
+        if session.step >= plan.total_steps and session.step % plan.val_every:
+            trainer.should_stop = True  # the last step is validated, too: Lightning does so before it stops
 
-    def on_validation_start(self, trainer: L.Trainer, module: Module) -> None:
+    def on_validation_start(self, trainer: L.Trainer, module: TaskModule) -> None:
         self.session.check(is_finite(module))
         self.validating.enter_context(self.session.pause())
 
     def on_validation_batch_end(
-        self, trainer: L.Trainer, module: Module, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self, trainer: L.Trainer, module: TaskModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         if batch_idx == 0:
             self.first = batch
 
-    def on_validation_end(self, trainer: L.Trainer, module: Module) -> None:
+    def on_validation_end(self, trainer: L.Trainer, module: TaskModule) -> None:
         session = self.session
-        metrics = {
-            tag.removeprefix("val/"): float(v) for tag, v in trainer.callback_metrics.items() if tag.startswith("val/")
-        } | module.arrays
         with torch.no_grad(), trainer.precision_plugin.forward_context():
             outputs = module(self.first)
-        improved = session.validated(metrics, parameters(module), numpy(self.first), numpy(outputs))
+        self.due |= session.validated(module.measured, parameters(module), numpy(self.first), numpy(outputs))
         self.validating.close()
-        trainer.should_stop |= self._save(trainer, module, session.plan.saves(session.step) or improved)
+        trainer.should_stop |= session.run.out_of_patience
 
-    def _save(self, trainer: L.Trainer, module: Module, save: bool) -> bool:
-        """Saves where that is due, or the run stops; returns whether it does."""
-        session, stopping = self.session, self.session.stopping  # asked once: a later signal waits for the next step
-        if save or stopping:
-            with session.pause():
-                session.save(trainer.save_checkpoint, is_finite(module), SUFFIX)
-        return stopping
+    def on_train_end(self, trainer: L.Trainer, module: TaskModule) -> None:
+        if self.due or self.session.step > self.session.run.record.step:  # a callback may have ended the run
+            self._save(trainer, module)
+
+    def _log(self, trainer: L.Trainer, module: TaskModule) -> None:
+        """The step's losses, and what these name beside them: the mean over micro-batches and devices."""
+        outputs, self.outputs = self.outputs, []
+        means = {name: torch.stack([output[name].detach() for output in outputs]).mean() for name in outputs[0]}
+        logs = {name: float(trainer.strategy.reduce(value, reduce_op="mean")) for name, value in means.items()}
+        if "loss" in logs:
+            logs = {"loss/loss": logs.pop("loss"), **logs}
+        if module.grad_norm is not None:
+            logs["grad_norm"] = float(module.grad_norm)
+        if module.config.trainer.on_nan == "skip":
+            logs["skipped_updates"] = float(module.skipped)
+        self.session.log(logs, self.rate, peak_memory(module.device))
+        shown = {"train/loss": self.session.loss, "train/learning_rate": self.rate}
+        module.log_dict(shown, prog_bar=True, logger=False)
+
+    def _save(self, trainer: L.Trainer, module: TaskModule) -> None:
+        self.due = False
+        with self.session.pause():
+            self.session.save(trainer.save_checkpoint, is_finite(module), SUFFIX)
 
 
-def is_finite(module: Module) -> bool:
+class SkipNotFinite(L.Callback):
+    """Leaves out an update whose loss or gradient is not finite: optimizers pass by parameters without a gradient.
+
+    Running statistics become again what they were. In float16 it is the loss's scaler that leaves the update out.
+    """
+
+    def on_train_start(self, trainer: L.Trainer, module: TaskModule) -> None:
+        self.before: list[torch.Tensor] = []
+
+    def on_train_batch_start(self, trainer: L.Trainer, module: TaskModule, batch: Any, batch_idx: int) -> None:
+        if not self.before:
+            self.before = [buffer.clone() for buffer in module.net.buffers()]
+            self.finite = torch.tensor(True, device=module.device)
+
+    def on_before_backward(self, trainer: L.Trainer, module: TaskModule, loss: torch.Tensor) -> None:
+        self.finite = self.finite & loss.detach().isfinite()
+
+    def on_before_optimizer_step(
+        self, trainer: L.Trainer, module: TaskModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        found = norm(p for group in optimizer.param_groups for p in group["params"]).isfinite() & self.finite
+        finite = bool(trainer.strategy.reduce(found.float(), reduce_op="mean") == 1)
+        if not finite:
+            module.skipped += 1
+            for buffer, before in zip(module.net.buffers(), self.before, strict=True):
+                buffer.copy_(before)
+            if getattr(trainer.precision_plugin, "scaler", None) is None:
+                optimizer.zero_grad()
+        self.before = []
+
+
+def follow_config(trainer: L.Trainer, module: TaskModule) -> None:
+    """The config rules, also over the hyper-parameters that the state of another run has brought along.
+
+    Not over those of a `configure_optimizers` of one's own.
+    """
+    if type(module).configure_optimizers is not TaskModule.configure_optimizers:
+        return
+    [optimizer], [schedule] = trainer.optimizers, trainer.lr_scheduler_configs
+    fresh = module.create_optimizer(module.net).param_groups
+    for group, wanted in zip(optimizer.param_groups, fresh, strict=True):
+        group.update({**wanted, "params": group["params"], "initial_lr": wanted["lr"]})
+        group["lr"] *= schedule.scheduler.lr_lambdas[0](module.step)
+    schedule.scheduler.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
+
+
+def plain(value: Any, where: str) -> Any:
+    """A state as plain data, which is all that a checkpoint is read with: NumPy's numbers and arrays become torch's.
+
+    What is part of the code, as a function, is left out. Raises RunError for anything else.
+    """
+    if isinstance(value, dict):
+        found = {plain(key, where): (item, f"{where}[{key!r}]") for key, item in value.items()}
+        return {key: plain(*item) for key, item in found.items() if not isinstance(item[0], FunctionType | MethodType)}
+    if isinstance(value, list | tuple):
+        return type(value)([plain(item, f"{where}[{i}]") for i, item in enumerate(value)])
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
+        return torch.from_numpy(value)
+    if type(value) in (type(None), bool, int, float, complex, str, bytes, torch.Tensor, torch.nn.Parameter):
+        return value
+    raise RunError(
+        f"the checkpoint's {where} is of {type(value).__name__}: give numbers, texts, lists, dicts and tensors in a "
+        "state_dict, as a checkpoint is read as plain data"
+    )
+
+
+def is_finite(module: TaskModule) -> bool:
     """Whether all of this process's weights are."""
     return all(bool(local(p).isfinite().all()) for p in module.net.parameters())
 
 
-def parameters(module: Module) -> dict[str, np.ndarray]:
+def parameters(module: TaskModule) -> dict[str, np.ndarray]:
     """Every parameter by its path, whole, on all processes; named after what it does: `hidden/kernel`, `norm/scale`."""
-    found = {}
+    # A copy: between steps FSDP may free what it had put together.
+    return {path: whole(p.detach()).to("cpu", torch.float32, copy=True).numpy() for path, p in by_path(module)}
+
+
+def by_path(module: TaskModule) -> Iterator[tuple[str, torch.nn.Parameter]]:
     for prefix, part in module.net.named_modules():
         for name, value in part.named_parameters(recurse=False):
-            path = [*prefix.split("."), leaf_name(part, name)] if prefix else [leaf_name(part, name)]
-            # A copy: between steps FSDP may free what it had put together.
-            found["/".join(path)] = whole(value.detach()).to("cpu", torch.float32, copy=True).numpy()
-    return found
+            yield "/".join([*prefix.split("."), leaf_name(part, name)] if prefix else [leaf_name(part, name)]), value
 
 
 def leaf_name(part: torch.nn.Module, name: str) -> str:

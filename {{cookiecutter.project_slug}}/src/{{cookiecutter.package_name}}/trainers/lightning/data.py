@@ -5,53 +5,110 @@ from collections.abc import Iterator
 import lightning as L
 import torch
 
-from ...data.batches import Share, TrainBatches, ahead, eval_batches
+from ... import task as tasks
+from ...config import Config
+from ...data.batches import Share, TrainBatches, ahead, eval_batches, make_batch
 from ...data.sources import Batch, Dataset, Source
-from ..schedule import Plan
+from . import mesh
 
 Tensors = dict[str, torch.Tensor]
 
 
 class DataModule(L.LightningDataModule):
-    """Streams without a state: training starts at the module's step."""
+    """A task's data, in any Trainer: each epoch in an order of its own, each process its share.
 
-    def __init__(self, data: Dataset, batches: TrainBatches, plan: Plan, workers: int = 0):
+    Args:
+        config: that of the module.
+        data: what the task loads by default.
+    """
+
+    def __init__(self, config: Config, data: Dataset | None = None):
         super().__init__()
-        self.data, self.batches, self.plan, self.workers = data, batches, plan, workers
+        self.config, self.data = config, data or tasks.find(config.task).load(config, None)
+        self.batch_size = config.data.batch_size  # of a step, where `Tuner.scale_batch_size` sets it
+        self.resident: Tensors = {}  # the training data, where they stay on the device
 
-    def train_dataloader(self) -> "TrainStream":
-        module = self.trainer.lightning_module  # its step is restored before the loader is asked for
-        calls = self.plan.calls(module.step, module.config.frameworks["lightning"].steps_per_call)
-        return TrainStream(self.batches, calls, self.workers)
+    def train_dataloader(self) -> "TrainLoader":
+        return TrainLoader(self)
 
-    def val_dataloader(self) -> "EvalStream":
-        return EvalStream(
-            self.data.val, self.batches.batch_size, self.plan.eval_batches, self.workers, self.batches.share
-        )
+    def val_dataloader(self) -> "EvalLoader":
+        return self._whole(self.data.val)
+
+    def test_dataloader(self) -> "EvalLoader":
+        return self._whole(self.data.test)
+
+    predict_dataloader = test_dataloader
+
+    def on_after_batch_transfer(self, batch: Tensors, dataloader_idx: int) -> Tensors:
+        """Of data that stay on the device, a batch is but their index."""
+        if "index" not in batch or not self.config.data.on_device:
+            return batch
+        if not self.resident:
+            found = self.trainer.precision_plugin.convert_input(tensors(self.data.train.arrays))
+            self.resident = {name: value.to(batch["index"].device) for name, value in found.items()}
+        return make_batch(batch, self.data.augment, self.resident)
+
+    def _whole(self, source: Source) -> "EvalLoader":
+        share = mesh.share(self.trainer.strategy, self.batch_size, 1)
+        return EvalLoader(source, self.batch_size, self.config.data.workers, share)
 
 
-class TrainStream:
-    """The batches of one `training_step` after the other, without end: so a run that goes on is never at its end."""
+class TrainLoader:
+    """The micro-batches of the epoch that the Trainer is in, from where it stands.
 
-    def __init__(self, batches: TrainBatches, calls: Iterator[tuple[int, int]], workers: int):
-        self.batches, self.calls, self.workers = batches, calls, workers
+    A batch is a function of the seed and its place alone; `overfit_batches` has those of the first epoch, always.
+    """
 
-    def __iter__(self) -> Iterator[list[Tensors]]:
-        return ahead(self._read, self.calls, self.workers)
+    # Going on takes no state of its own, and Lightning is told that it can.
+    state_dict, load_state_dict = staticmethod(dict), staticmethod(lambda state: None)
 
-    def _read(self, call: tuple[int, int]) -> list[Tensors]:
-        step, count = call
-        return [tensors(self.batches[step + i]) for i in range(count)]
+    def __init__(self, module: DataModule):
+        config, self.trainer = module.config, module.trainer
+        automatic = self.trainer.lightning_module.automatic_optimization
+        # The loop of a module that optimizes by itself cuts its batches, too.
+        self.pieces, self.workers = config.trainer.accumulate if automatic else 1, config.data.workers
+        share = mesh.share(self.trainer.strategy, module.batch_size, config.trainer.accumulate)
+        self.batches = TrainBatches(module.data, module.batch_size, config.seed, config.data.on_device, share)
+        self.weights = module.data.weights is not None
 
-
-class EvalStream:
-    """Every example once, of this process's share."""
-
-    def __init__(self, source: Source, batch_size: int, limit: int | None, workers: int, share: Share):
-        self.options = (source, batch_size, limit, workers, share)
+    def __len__(self) -> int:
+        return self.batches.steps_per_epoch * self.pieces
 
     def __iter__(self) -> Iterator[Tensors]:
-        return map(tensors, eval_batches(*self.options))
+        epoch = 0 if self.trainer.overfit_batches else self.trainer.current_epoch
+        first = epoch * self.batches.steps_per_epoch
+        done, skipped = divmod(self.trainer.fit_loop.batch_idx + 1, self.pieces)  # of the epoch
+        steps = range(first + done, first + self.batches.steps_per_epoch)
+        for pieces in ahead(self._read, steps, self.workers):
+            yield from pieces[skipped:]
+            skipped = 0
+
+    def _read(self, step: int) -> list[Tensors]:
+        pieces = split(tensors(self.batches[step]), self.pieces)
+        if self.weights:
+            pieces = [{**piece, "weight": self.batches.weight(step)} for piece in pieces]
+        return pieces
+
+
+class EvalLoader:
+    """Every example once, of this process's share."""
+
+    def __init__(self, source: Source, batch_size: int, workers: int, share: Share):
+        self.source, self.batch_size, self.workers, self.share = source, batch_size, workers, share
+
+    def __len__(self) -> int:
+        return -(-len(self.source) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Tensors]:
+        return map(tensors, eval_batches(self.source, self.batch_size, None, self.workers, self.share))
+
+
+def split(batch: Tensors, count: int) -> list[Tensors]:
+    """Micro-batches of the same size, in order; each has the `weight`."""
+    if count == 1:
+        return [batch]
+    pieces = {name: [x] * count if isinstance(x, float) else x.chunk(count) for name, x in batch.items()}
+    return [{name: piece[i] for name, piece in pieces.items()} for i in range(count)]
 
 
 def tensors(batch: Batch) -> Tensors:

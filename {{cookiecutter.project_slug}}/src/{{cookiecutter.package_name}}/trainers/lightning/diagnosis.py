@@ -1,35 +1,27 @@
 """Where values cease to be finite: a run's steps taken once more, with an eye on every module."""
 
-import dataclasses
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from torch import nn
 from torch.utils._pytree import tree_leaves
 
-from ...data.batches import TrainBatches
 from ...data.sources import Dataset
-from ...task import Loss
 from ..schedule import Plan
+from .counts import begin_at
 from .data import DataModule
-from .module import Batch, Module
+from .module import TaskModule
 from .trainer import Engine, make_trainer
 
 
-def first_not_finite(
-    engine: Engine, start: Path | None, batches: TrainBatches, data: Dataset, plan: Plan, end: int
-) -> tuple[int, str] | None:
+def first_not_finite(engine: Engine, start: Path | None, data: Dataset, plan: Plan, end: int) -> tuple[int, str] | None:
     """(step, what) between a checkpoint, or the beginning, and step `end`; None where all is finite this time."""
-    plan = dataclasses.replace(plan, log_every=1)  # one step a call, and its loss
-    module = engine.prepared(batches, data, plan)
-    watch = Watch(end)
-    trainer = make_trainer(engine.config, limit_val_batches=0, enable_checkpointing=False)
-    trainer.callbacks, trainer.loggers = [watch], []  # those of one's own have had these steps
+    watch = Watch(plan, end)
+    trainer = make_trainer(engine.config, plan, callbacks=[watch], limit_val_batches=0)
     try:
-        trainer.fit(module, datamodule=DataModule(data, batches, plan), ckpt_path=start, weights_only=True)
+        trainer.fit(engine.module(), datamodule=DataModule(engine.config, data), ckpt_path=start, weights_only=True)
     except Found as found:
         return found.step, found.what
     return None
@@ -44,45 +36,45 @@ class Found(Exception):
 class Watch(L.Callback):
     """Ends training with `Found` at the first value that is not finite, or at step `end`."""
 
-    def __init__(self, end: int):
-        self.end = end
+    def __init__(self, plan: Plan, end: int):
+        self.plan, self.end, self.step = plan, end, 0
 
-    def on_train_start(self, trainer: L.Trainer, module: Module) -> None:
-        module.losses = {name: loss._replace(fn=_checked(module, name, loss)) for name, loss in module.losses.items()}
+    def on_load_checkpoint(self, trainer: L.Trainer, module: TaskModule, checkpoint: Mapping[str, Any]) -> None:
+        step = checkpoint["global_step"] // max(1, len(module.PARTS))
+        begin_at(step, checkpoint, trainer, self.plan.steps_per_epoch)
+
+    def on_train_start(self, trainer: L.Trainer, module: TaskModule) -> None:
         for name, part in module.net.named_modules():
-            part.register_forward_hook(_output_hook(module, f"the output of {name or 'the model'}"))
+            part.register_forward_hook(self._output_hook(f"the output of {name or 'the model'}"))
         for name, p in module.net.named_parameters():
-            p.register_post_accumulate_grad_hook(_gradient_hook(module, f"the gradient of {name}"))
+            if p.requires_grad:
+                p.register_post_accumulate_grad_hook(self._gradient_hook(f"the gradient of {name}"))
 
-    def on_train_batch_end(self, trainer: L.Trainer, module: Module, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: L.Trainer, module: TaskModule, batch: Any, batch_idx: int) -> None:
+        self.step = module.step + 1
+        for name, value in batch.items():
+            self._check(value, f"{name!r} of the batch")
+
+    def on_before_backward(self, trainer: L.Trainer, module: TaskModule, loss: torch.Tensor) -> None:
+        self._check(loss, "the loss, though what the model gave it is finite")
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, module: TaskModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         for name, p in module.net.named_parameters():
-            _check(module, p, f"the update of {name}")
+            self._check(p, f"the update of {name}")
         trainer.should_stop = module.step >= self.end
 
+    def _output_hook(self, what: str):
+        def hook(part: torch.nn.Module, inputs: Any, outputs: Any) -> None:
+            for value in tree_leaves(outputs):
+                self._check(value, what)
 
-def _checked(module: Module, name: str, loss: Loss) -> Callable[[nn.Module, Batch], tuple]:
-    def fn(net: nn.Module, batch: Batch) -> tuple:
-        for key, value in batch.items():
-            _check(module, value, f"{key!r} of the batch")
-        total, weight = loss.fn(net, batch)
-        _check(module, total / weight, f"loss/{name}, though what the model gave it is finite")
-        return total, weight
+        return hook
 
-    return fn
+    def _gradient_hook(self, what: str):
+        return lambda p: self._check(p.grad, what)
 
-
-def _output_hook(module: Module, what: str) -> Callable[[nn.Module, Any, Any], None]:
-    def hook(part: nn.Module, inputs: Any, outputs: Any) -> None:
-        for value in tree_leaves(outputs):
-            _check(module, value, what)
-
-    return hook
-
-
-def _gradient_hook(module: Module, what: str) -> Callable[[nn.Parameter], None]:
-    return lambda p: _check(module, p.grad, what)
-
-
-def _check(module: Module, value: Any, what: str) -> None:
-    if isinstance(value, torch.Tensor) and not value.isfinite().all():
-        raise Found(module.step, what)
+    def _check(self, value: Any, what: str) -> None:
+        if isinstance(value, torch.Tensor) and not value.isfinite().all():
+            raise Found(self.step, what)

@@ -1,33 +1,30 @@
 """A model as a file that needs nothing of the project."""
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import nn
 
-Batch = dict[str, torch.Tensor]
+from .module import Batch, TaskModule
 
 
 class Inference(nn.Module):
     """A batch of any size -> outputs, as a task predicts."""
 
-    def __init__(self, net: nn.Module, predict_step: Callable[[nn.Module, Batch], Batch]):
+    def __init__(self, module: TaskModule):
         super().__init__()
-        self.net, self.predict_step = net, predict_step
+        self.net, self.predict_step = module.net, module.predict_step
 
     def forward(self, batch: Batch) -> Batch:
         # ONNX finds rows of tables by int64 only.
         batch = {name: x.long() if x.dtype == torch.int32 else x for name, x in batch.items()}
-        return self.predict_step(self.net, batch)
+        return self.predict_step(batch, 0)
 
 
-def write(
-    format: str, net: nn.Module, predict_step: Callable[[nn.Module, Batch], Batch], batch: Batch, path: Path
-) -> None:
+def write(format: str, module: TaskModule, batch: Batch, path: Path) -> None:
     """batch: two examples at least, as of one the program would be for one."""
-    model = Inference(net, predict_step).eval().requires_grad_(False)
+    model = Inference(module).eval().requires_grad_(False)
     size = torch.export.Dim("batch")
     program = torch.export.export(model, (batch,), dynamic_shapes=({name: {0: size} for name in batch},))
     for node in program.graph.nodes:

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.strategies import ModelParallelStrategy, ParallelStrategy, Strategy
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
@@ -14,6 +15,7 @@ from torch.distributed.tensor import DTensor, Partial, Replicate, distribute_ten
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 
 from ...config import AcceleratorConfig, Config
+from ...data.batches import Share
 from ...errors import InputError
 from ..mesh import Mesh
 from . import devices
@@ -45,25 +47,15 @@ def strategy(found: Mesh, several_losses: bool) -> Strategy | str:
     return Cut(found)
 
 
-class Parts:
-    """A batch's parts, one for each copy of the model, be it whole or in pieces; and which is of this process."""
+def part(strategy: Strategy) -> int:
+    """Which part of a batch is this process's: one for each copy of the model, be it whole or in pieces."""
+    return strategy.distributed_sampler_kwargs["rank"] if isinstance(strategy, ParallelStrategy) else 0
 
-    def __init__(self, found: Mesh):
-        rank = joined[0].rank if joined and found.devices > 1 else 0
-        self.count, self.mine = found.parts, rank // found.tensor
-        self.group = None  # of the processes that have a part each: all
-        if joined and found.tensor > 1:
-            ranks = [list(range(i, found.devices, found.tensor)) for i in range(found.tensor)]
-            self.group, _ = dist.new_subgroups_by_enumeration(ranks, timeout=SILENCE)
 
-    def sum(self, *values: torch.Tensor | float) -> tuple[torch.Tensor | float, ...]:
-        """Each over all parts."""
-        if self.count == 1:
-            return values
-        device = next(value.device for value in values if isinstance(value, torch.Tensor))
-        found = torch.stack([torch.as_tensor(value, dtype=torch.float64, device=device) for value in values])
-        dist.all_reduce(found, group=self.group)
-        return tuple(found)
+def share(strategy: Strategy, batch_size: int, accumulate: int) -> Share:
+    """What this process reads of a batch. Raises InputError where a batch cannot be cut so."""
+    parts = strategy.distributed_sampler_kwargs["num_replicas"] if isinstance(strategy, ParallelStrategy) else 1
+    return Mesh(parts).share(batch_size, accumulate, [part(strategy)])
 
 
 class Cut(ModelParallelStrategy):
@@ -76,14 +68,27 @@ class Cut(ModelParallelStrategy):
 
     def __init__(self, found: Mesh):
         super().__init__(found.parts, found.tensor, save_distributed_checkpoint=False, timeout=SILENCE)
+        self.found = found
 
     barrier = Copies.barrier
+
+    def setup_environment(self) -> None:
+        super().setup_environment()
+        found = self.found
+        # Of the processes that have a part of a batch each: their metrics are one.
+        ranks = [list(range(i, found.devices, found.tensor)) for i in range(found.tensor)]
+        self.metrics_group = dist.new_subgroups_by_enumeration(ranks, timeout=SILENCE)[0] if found.tensor > 1 else None
+
+    def cut(self, nets: Iterable[nn.Module], table: Mapping[str, str]) -> None:
+        """Once, leaves this process its part of them, by the model's table."""
+        nets = [net for net in nets if not any(isinstance(p, DTensor) for p in net.parameters())]
+        cut(nets, self.found, table, self.root_device.type)
 
     def lightning_module_state_dict(self) -> dict[str, Any]:
         return {name: whole(value) for name, value in self.lightning_module.state_dict().items()}
 
     def optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-        return _each_state(optimizer.state_dict(), optimizer, _whole_moment)
+        return _each_state(optimizer.state_dict(), optimizer, lambda p, value: whole(value))
 
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
         return ParallelStrategy.load_checkpoint(self, checkpoint_path, weights_only=True)
@@ -95,7 +100,7 @@ class Cut(ModelParallelStrategy):
 
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
         for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
-            optimizer.load_state_dict(_each_state(state, optimizer, lambda p, value: local(_cut_like(p.whole, value))))
+            optimizer.load_state_dict(_each_state(state, optimizer, _cut_like))
 
 
 def cut(nets: Iterable[nn.Module], found: Mesh, table: Mapping[str, str], device: str) -> None:
@@ -169,34 +174,27 @@ def whole(value: torch.Tensor) -> torch.Tensor:
     return value.detach().full_tensor().cpu() if isinstance(value, DTensor) else value
 
 
-def own(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
-    """What an optimizer updates: of a parameter in parts this process's, which knows the `whole`.
+def unscale(optimizer: torch.optim.Optimizer, precision: Precision) -> None:
+    """In float16, gradients are scaled; those of a fused optimizer until its step."""
+    if (scaler := getattr(precision, "scaler", None)) and getattr(optimizer, "_step_supports_amp_scaling", False):
+        scaler.unscale_(optimizer)
 
-    The fused optimizers and torch's operations on lists do not take parts on different meshes together.
-    """
-    found = []
-    for p in parameters:
-        if isinstance(p, DTensor):
-            part = nn.Parameter(local(p))
-            part.whole = p
-            p = part
-        found.append(p)
+
+def clip(optimizer: torch.optim.Optimizer, limit: float | None) -> torch.Tensor:
+    """Returns the norm of the whole gradient, which is then scaled down to a limit."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    found = norm(parameters)
+    if limit:
+        torch._foreach_mul_([local(p.grad) for p in parameters], limit / found.clamp(min=limit))
     return found
 
 
-def take_gradients(parameters: Iterable[nn.Parameter]) -> list[torch.Tensor]:
-    """The gradients of parameters, those of parts from the whole, where backward leaves them.
-
-    Those that the loss does not depend on get zeros: the optimizer would pass them by, with their decay.
-    """
-    found = []
-    for p in parameters:
-        if hasattr(p, "whole"):
-            p.grad = None if p.whole.grad is None else local(p.whole.grad)
-        if p.grad is None:
-            p.grad = torch.zeros_like(p)
-        found.append(p.grad)
-    return found
+@torch.no_grad()
+def average(ema: nn.Module, net: nn.Module, weight: float) -> None:
+    """Moves an average of the parameters towards a network's by `weight`, and copies what else there is."""
+    torch._foreach_lerp_(*([local(p) for p in module.parameters()] for module in (ema, net)), weight)
+    if buffers := list(ema.buffers()):
+        torch._foreach_copy_(buffers, list(net.buffers()))
 
 
 def norm(parameters: Iterable[nn.Parameter]) -> torch.Tensor:
@@ -204,9 +202,9 @@ def norm(parameters: Iterable[nn.Parameter]) -> torch.Tensor:
     groups: dict[Any, list[torch.Tensor]] = {}
     for p in parameters:
         if p.grad is not None:
-            w = getattr(p, "whole", None)
-            key = (w.device_mesh, tuple(x.is_replicate() for x in w.placements)) if w is not None else None
-            groups.setdefault(key, []).append(p.grad)
+            parts = isinstance(p, DTensor)
+            key = (p.device_mesh, tuple(x.is_replicate() for x in p.placements)) if parts else None
+            groups.setdefault(key, []).append(local(p.grad))
     if groups.keys() <= {None}:
         return torch.nn.utils.get_total_norm(groups.get(None, []))
     squares = []
@@ -222,14 +220,6 @@ def _cut_like(like: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     if not isinstance(like, DTensor) or value.shape != like.shape:
         return value
     return distribute_tensor(value, like.device_mesh, like.placements, src_data_rank=None)
-
-
-def _whole_moment(p: nn.Parameter, value: torch.Tensor) -> torch.Tensor:
-    w = p.whole
-    if value.ndim != w.ndim:  # a count
-        return value
-    form = {"shape": w.shape, "stride": w.stride()}
-    return whole(DTensor.from_local(value, w.device_mesh, w.placements, run_check=False, **form))
 
 
 def _each_state(state: Mapping[str, Any], optimizer: torch.optim.Optimizer, change) -> dict[str, Any]:

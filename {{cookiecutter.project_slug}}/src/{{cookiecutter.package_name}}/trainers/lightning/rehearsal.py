@@ -11,8 +11,7 @@ from ...data.batches import TrainBatches
 from ...data.sources import Dataset
 from ...task import Task
 from ..mesh import Mesh
-from .data import tensors
-from .module import create_optimizer
+from .data import split, tensors
 from .trainer import Engine, make_trainer
 
 
@@ -27,7 +26,7 @@ def rehearse(config: Config, task: Task, spec: Mapping[str, Any], data: Dataset)
     module = Engine(config, task, spec).module()
     share = mesh.share(config.data.batch_size, config.trainer.accumulate, (0,))
     batch = tensors(TrainBatches(data, config.data.batch_size, config.seed, share=share)[0])
-    piece = {name: value.chunk(config.trainer.accumulate)[0] for name, value in batch.items()}
+    piece = split(batch, config.trainer.accumulate)[0]
     kept: dict[int, int] = {}  # bytes by address, as many operations keep the same tensor
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
@@ -36,23 +35,24 @@ def rehearse(config: Config, task: Task, spec: Mapping[str, Any], data: Dataset)
         return tensor
 
     activations, held = 0, {"parameters": 0, "gradients": 0, "optimizer's state": 0}
-    for loss in module.losses.values():
+    optimizers = [module.create_optimizer(part) for part in module.parts()]
+    for name, optimizer in zip(module.PARTS or [""], optimizers, strict=True):
         kept.clear()
-        part = getattr(module.net, loss.params) if loss.params else module.net
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            with make_trainer(config).precision_plugin.forward_context():
-                total, weight = loss.fn(module.net, piece)
-            for parameter in part.parameters():
+            with make_trainer(config, max_epochs=1).precision_plugin.forward_context():
+                found = module.loss_fn(name, piece) if name else module.training_step(piece, 0)
+            loss = module.mean(found, piece)["loss"] if name else found["loss"]
+            for parameter in module.net.parameters():
                 kept.pop(parameter.untyped_storage().data_ptr(), None)
             activations = max(activations, sum(kept.values()))
-            (total / weight).backward()
-        optimizer = create_optimizer(part, config.optimizer)
+            loss.backward()
         optimizer.step()
-        for name, parameter in part.named_parameters():
-            parts = mesh.fsdp * (mesh.tensor if _is_cut(name, config.model.TENSOR) else 1)
-            held["parameters"] += parameter.nbytes // parts
-            held["gradients"] += parameter.nbytes // parts
-            held["optimizer's state"] += _bytes(optimizer.state[parameter].values()) // parts
+    for name, parameter in module.net.named_parameters():
+        parts = mesh.fsdp * (mesh.tensor if _is_cut(name, config.model.TENSOR) else 1)
+        held["parameters"] += parameter.nbytes // parts
+        held["gradients"] += parameter.nbytes // parts * parameter.requires_grad
+        states = (_bytes(optimizer.state.get(parameter, {}).values()) for optimizer in optimizers)
+        held["optimizer's state"] += sum(states) // parts
     held["activations"] = activations
     held["moving average"] = held["parameters"] if config.optimizer.ema_decay else 0
     held["data"] = sum(value.nbytes for value in data.train.arrays.values()) if config.data.on_device else 0

@@ -5,53 +5,74 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, GradientAccumulationScheduler, ModelSummary, ProgressBar
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.plugins.precision import DoublePrecision, MixedPrecision, Precision
 from lightning.pytorch.utilities.types import LRSchedulerConfig
 
 from ... import task as tasks
-from ...config import Config, to_dict
+from ...config import Config, flatten, to_dict
 from ...data.batches import TrainBatches, eval_batches
 from ...data.sources import Batch, Dataset, Source
 from ...errors import InputError
+from ...extensions import lightning as extensions
+from ...run import is_file
 from ...task import Task
 from ...weights import Weights, init_words, match, overlay
-from ..schedule import Plan
+from ..schedule import LOSS_SCALE, LOSS_SCALE_STEPS, Plan
 from ..session import Session
-from . import SUFFIX, devices, mesh, portable, weights
-from .callbacks import Interrupted, SessionCallback, is_finite, numpy, peak_memory
+from . import devices, mesh, optimizers, portable, weights
+from .callbacks import RunFolder, SkipNotFinite, numpy, peak_memory
+from .counts import count_updates
 from .data import DataModule, tensors
 from .export import write
 from .logger import SessionLogger
-from .module import Module
-from .processes import environment, quiet, together
+from .module import TaskModule
+from .processes import environment, joined, quiet, together
 
 # Lightning 2.6.6 asks torch >= 2.12 for a tree in a way that torch is about to drop: not ours, and not the reader's.
 warnings.filterwarnings("ignore", r".*treespec, LeafSpec", FutureWarning)
 
-# Your own callbacks and loggers: every training run has them, beside those that make its record.
-CALLBACKS: list[L.Callback] = []
-LOGGERS: list[Logger] = []
+
+class Built(NamedTuple):
+    """For a notebook: `trainer.fit(module, datamodule)` does what `train.py` does, without the run's folder."""
+
+    module: TaskModule
+    datamodule: DataModule
+    trainer: L.Trainer
 
 
-def make_trainer(config: Config, **overrides: Any) -> L.Trainer:
+def build(config: Config, **overrides: Any) -> Built:
+    """What a config trains with. overrides: flags of `lightning.Trainer`, see `make_trainer`."""
+    task = tasks.find(config.task)
+    data = task.load(config, None)
+    engine = Engine(config, task, {name: value for name, value in data.spec.items() if not is_file(name)})
+    plan = Plan.of(config, len(data.train) // config.data.batch_size)
+    callbacks = [*extensions.callbacks(config), *_listed(overrides.pop("callbacks", None))]
+    loggers = [*extensions.loggers(config), *_listed(overrides.pop("logger", None))]
+    trainer = make_trainer(config, plan, callbacks=callbacks, logger=loggers, **overrides)
+    return Built(engine.module(), DataModule(config, data), trainer)
+
+
+def make_trainer(config: Config, plan: Plan | None = None, **overrides: Any) -> L.Trainer:
     """The Trainer of a config.
 
-    overrides: flags of `lightning.Trainer`, which win over those here; `callbacks` and `logger` (one or a list) come
-    beside CALLBACKS and LOGGERS. The run's own progress bar, checkpoints, validation rhythm and end come from
-    `SessionCallback`, which `train` adds. To Lightning a run is one long epoch: `EarlyStopping` and the like need
-    `check_on_train_epoch_end=False`.
+    Args:
+        config: the run's.
+        plan: the course of the run, where its data are known; without, epochs and steps are those of the config.
+        overrides: flags of `lightning.Trainer`, which win over those here; `callbacks` and `logger` are one or a list.
     """
-    settings = config.accelerator
+    settings, trainer = config.accelerator, config.trainer
     found = devices.pick(settings.platform, settings.devices, settings.nodes)
-    losses = tasks.twin(tasks.find(config.task), "lightning").losses(config)
-    callbacks = [*CALLBACKS, *_listed(overrides.pop("callbacks", None))]
+    module = tasks.twin(tasks.find(config.task), "lightning").Module
+    callbacks = _listed(overrides.pop("callbacks", None))
+    if trainer.on_nan == "skip" or settings.precision == "float16":
+        callbacks.append(SkipNotFinite())
     plugins = environment(len(found) * settings.nodes)
     if "precision" not in overrides:
         plugins.append(_precision(settings.precision, found[0].type))
@@ -59,27 +80,57 @@ def make_trainer(config: Config, **overrides: Any) -> L.Trainer:
         "accelerator": found[0].type,
         "devices": len(found),
         "num_nodes": settings.nodes,
-        "strategy": mesh.strategy(mesh.sizes(config), several_losses=len(losses) > 1),
+        "strategy": mesh.strategy(mesh.sizes(config), several_losses=bool(module.PARTS)),
         "plugins": plugins,
-        "max_epochs": -1,  # the plan says when to stop
         "callbacks": callbacks,
-        "logger": [*LOGGERS, *_listed(overrides.pop("logger", None))] or False,
-        "log_every_n_steps": config.trainer.log_every or 50,
-        "enable_progress_bar": False,
+        "logger": _listed(overrides.pop("logger", None)) or False,
+        # What you log yourself. Lightning warns where an epoch is shorter.
+        "log_every_n_steps": min(plan.log_every, plan.steps_per_epoch) if plan else trainer.log_every or 50,
+        "enable_progress_bar": any(isinstance(callback, ProgressBar) for callback in callbacks),
         "enable_checkpointing": any(isinstance(callback, Checkpoint) for callback in callbacks),
-        "enable_model_summary": False,
+        "enable_model_summary": any(isinstance(callback, ModelSummary) for callback in callbacks),
         "num_sanity_val_steps": 0,  # it would spoil the best so far
-        "use_distributed_sampler": False,
+        "use_distributed_sampler": False,  # the loaders read a process's share by themselves
+        "limit_val_batches": plan.eval_batches if plan else None,
     }
+    if not module.PARTS:
+        # One who accumulates by a callback has it alone.
+        scheduled = any(isinstance(callback, GradientAccumulationScheduler) for callback in callbacks)
+        options["accumulate_grad_batches"] = 1 if scheduled else trainer.accumulate
+        options["gradient_clip_val"] = config.optimizer.clip_norm or None
+    if not {"val_check_interval", "check_val_every_n_epoch"} & overrides.keys():
+        options |= _validation(config, plan)
+    if not {"fast_dev_run"} & overrides.keys():
+        options |= _length(config, plan, module)
     trainer = L.Trainer(**options | overrides)
     # After every step Lightning would ask the devices of all processes for a signal, and wait; a session asks itself.
     trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None
     return trainer
 
 
+def _length(config: Config, plan: Plan | None, module: type[TaskModule]) -> dict[str, int]:
+    """In epochs, where these are whole."""
+    if plan is None:
+        return {"max_epochs": config.trainer.epochs or -1, "max_steps": config.trainer.max_steps or -1}
+    epochs, left = divmod(plan.total_steps, plan.steps_per_epoch)
+    if left == 0:
+        return {"max_epochs": epochs, "max_steps": -1}
+    # Lightning counts the steps of each optimizer.
+    return {"max_epochs": -1, "max_steps": plan.total_steps * max(1, len(module.PARTS))}
+
+
+def _validation(config: Config, plan: Plan | None) -> dict[str, Any]:
+    every, per_epoch = (plan.val_every, plan.steps_per_epoch) if plan else (config.trainer.val_every, 0)
+    if not every:
+        return {}
+    if per_epoch and every % per_epoch == 0:
+        return {"check_val_every_n_epoch": every // per_epoch}
+    return {"check_val_every_n_epoch": None, "val_check_interval": every * config.trainer.accumulate}
+
+
 def _listed(value: Any) -> list[Any]:
-    """None, False, one or a list."""
-    return value if isinstance(value, list) else [value] if value else []
+    """None, False, one or several, as a list of one's own."""
+    return list(value) if isinstance(value, list | tuple) else [value] if value else []
 
 
 def _listener(logger: Logger) -> Callable[[int, Mapping[str, float]], None]:
@@ -93,26 +144,34 @@ def _listener(logger: Logger) -> Callable[[int, Mapping[str, float]], None]:
 
 
 def _precision(name: str, device: str) -> Precision:
-    if name == "float16":  # without Lightning's loss scaling: see `LossScale` in module.py
-        return MixedPrecision("16-mixed", device, torch.amp.GradScaler(device, enabled=False))
+    if name == "float16":
+        scaler = torch.amp.GradScaler(device, init_scale=LOSS_SCALE, growth_interval=LOSS_SCALE_STEPS)
+        return MixedPrecision("16-mixed", device, scaler)
     if name == "bfloat16":
         return MixedPrecision("bf16-mixed", device)
     return DoublePrecision() if name == "float64" else Precision()
 
 
 class Engine:
-    """A task's model on a device, or on those of a run, of which this process has one."""
+    """A task's model on a device, or on those of a run, of which this process has one.
 
-    def __init__(self, config: Config, task: Task, spec: Mapping[str, Any]):
+    Args:
+        module: the class of the LightningModule, where it is not the task's own.
+    """
+
+    def __init__(self, config: Config, task: Task, spec: Mapping[str, Any], module: type[TaskModule] | None = None):
         quiet()
+        optimizers.check(config.optimizer)
         self.config, self.task, self.spec = config, task, spec
+        self.Module = module or tasks.twin(task, "lightning").Module
         self.devices = mesh.sizes(config)
         if self.devices.tensor > 1:
             with torch.device("meta"):
-                net = tasks.twin(task, "lightning").create_model(config, spec)
+                net = self.Module(to_dict(config), spec).net
             mesh.check_tensor(net, self.devices, config.model.TENSOR)
-        self.parts = mesh.Parts(self.devices)
-        self.share = self.devices.share(config.data.batch_size, config.trainer.accumulate, [self.parts.mine])
+        rank = joined[0].rank if joined and self.devices.devices > 1 else 0
+        parts = [rank // self.devices.tensor]
+        self.share = self.devices.share(config.data.batch_size, config.trainer.accumulate, parts)
         self.device = mesh.device(config.accelerator)
         self.initial: Weights = {}
         self._open: Path | None = None  # the checkpoint that predictions are made with
@@ -131,50 +190,38 @@ class Engine:
         weights.put(self.initial, net, init_words(self.config.init, self.config.init_skip))
 
     def train(self, start: Path | None, batches: TrainBatches, data: Dataset, plan: Plan, session: Session) -> None:
-        module = self.prepared(batches, data, plan)
+        module = self.module()
         if self.config.frameworks["lightning"].compile:
             module.net.compile()  # in place: compiling the module would rename its parameters
-        trainer = make_trainer(
-            self.config,
-            callbacks=[SessionCallback(session)],
-            logger=SessionLogger(session),
-        )
         if start:
             self._read(start, module)
-        if session.step < plan.total_steps and not session.run.out_of_patience:
-            session.listeners += map(_listener, LOGGERS)
-            stream = DataModule(data, batches, plan, self.config.data.workers)
-            try:
-                with together():
-                    trainer.fit(module, datamodule=stream, ckpt_path=start, weights_only=True)
-            except Interrupted:
-                pass
-            except SystemExit as error:  # what Lightning makes of it
-                raise KeyboardInterrupt from error
-            if session.step > session.run.record.step:  # a callback has ended the run between two checkpoints
-                session.save(trainer.save_checkpoint, is_finite(module), SUFFIX)
-
-    def prepared(self, batches: TrainBatches, data: Dataset, plan: Plan) -> Module:
-        """The module, to be trained on these data."""
-        module = self.module(plan)
-        module.resident = {name: value.to(self.device) for name, value in tensors(batches.resident).items()}
-        module.augment = data.augment
-        return module
+        if session.step >= plan.total_steps or session.run.out_of_patience:
+            return
+        loggers = extensions.loggers(self.config) if session.run.leads else []
+        for logger in loggers:
+            logger.log_hyperparams(flatten(to_dict(self.config)))
+        session.listeners += map(_listener, loggers)
+        callbacks = [*extensions.callbacks(self.config), RunFolder(session)]
+        trainer = make_trainer(self.config, plan, callbacks=callbacks, logger=[*loggers, SessionLogger(session)])
+        try:
+            with together():
+                trainer.fit(module, datamodule=DataModule(self.config, data), ckpt_path=start, weights_only=True)
+        except SystemExit as error:  # what Lightning makes of it
+            raise KeyboardInterrupt from error
 
     def first_not_finite(
         self, start: Path | None, batches: TrainBatches, data: Dataset, plan: Plan, end: int
     ) -> tuple[int, str] | None:
         from .diagnosis import first_not_finite
 
-        return first_not_finite(self, start, batches, data, plan, end)
+        return first_not_finite(self, start, data, plan, end)
 
     def evaluate(self, checkpoint: Path, batches: Iterable[Batch]) -> dict[str, float | np.ndarray]:
         """The task's metrics by name, each over all examples: numbers, or arrays."""
         trainer, module = make_trainer(self.config), self.module(checkpoint=checkpoint)
         with together():
             trainer.test(module, map(tensors, batches), verbose=False)
-        found = {tag.removeprefix("test/"): float(value) for tag, value in trainer.callback_metrics.items()}
-        return found | module.arrays
+        return module.measured
 
     def predict(self, checkpoint: Path, source: Source) -> Batch:
         """The outputs for every example, in order."""
@@ -191,7 +238,7 @@ class Engine:
         module = self.module(checkpoint=checkpoint).to(self.device).eval()
         precision = make_trainer(self.config).precision_plugin
         batch = {name: value.to(self.device) for name, value in tensors(batch).items()}
-        pieces = module.twin.generate(module.evaluated, batch, seed=self.config.seed, **options)
+        pieces = module.generate(batch, seed=self.config.seed, **options)
         while True:  # the contexts are not those of the caller, who goes on between two pieces
             with torch.inference_mode(), precision.forward_context():
                 piece = next(pieces, None)
@@ -206,41 +253,43 @@ class Engine:
     def state(self, checkpoint: Path) -> Weights:
         """All of a checkpoint, by name; see `workflow`."""
         module = self.module()
-        found, optimizers = self._read(checkpoint, module), portable.create_optimizers(module)
+        found, created = self._read(checkpoint, module), portable.create_optimizers(module)
         module.load_state_dict(found["state_dict"])
-        for optimizer, saved in zip(optimizers, found["optimizer_states"], strict=True):
+        for optimizer, saved in zip(created, found["optimizer_states"], strict=True):
             optimizer.load_state_dict(saved)
-        return {"step": np.array(found["step"]), **portable.get(module, optimizers)}
+        step = found["global_step"] // len(created)
+        return {"step": np.array(step), **portable.get(module, created, found.get("MixedPrecision"))}
 
     def write(self, given: Weights, path: Path, where: str) -> None:
         """As a checkpoint. Raises InputError, beginning with `where` it comes from, where it is of another model."""
-        trainer, module = make_trainer(self.config), self.module()
-        optimizers = portable.create_optimizers(module)
-        given = dict(given)
-        module.step = int(given.pop("step"))
-        portable.put(given, module, optimizers, where)
-        schedulers = [torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0) for optimizer in optimizers]
-        for scheduler in schedulers:
-            scheduler.last_epoch, scheduler._step_count = module.step, module.step + 1
-        # As `fit` does. The trainer's own counts stay at 0: nothing depends on them.
+        trainer, module = make_trainer(self.config, max_epochs=1), self.module()
+        created, given = portable.create_optimizers(module), dict(given)
+        step = int(given.pop("step"))
+        portable.put(given, module, created, trainer.precision_plugin, where)
+        # As `fit` does. Where a run begins with it, it sets the other counts.
+        count_updates(trainer, step * len(created))
         trainer.strategy.connect(module)
-        trainer.strategy.optimizers = optimizers
-        trainer.strategy.lr_scheduler_configs = list(map(LRSchedulerConfig, schedulers))
+        trainer.strategy.optimizers = created
+        schedules = [torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0) for optimizer in created]
+        for schedule in schedules:
+            schedule.last_epoch, schedule._step_count = step, step + 1
+        trainer.strategy.lr_scheduler_configs = list(map(LRSchedulerConfig, schedules))
         trainer.save_checkpoint(path)
 
     def export(self, format: str, batch: Batch, path: Path) -> None:
         """What it begins with, as a file of one of this framework's formats."""
         module = self.module()
-        write(format, module.net, module.twin.predict_step, tensors(batch), path)
+        module.ema = None  # it begins as the weights do
+        write(format, module, tensors(batch), path)
 
     def peak_memory(self) -> int:
         return peak_memory(self.device)
 
-    def module(self, plan: Plan | None = None, checkpoint: Path | None = None) -> Module:
+    def module(self, checkpoint: Path | None = None) -> TaskModule:
         """The module with its initial weights, or with those of a checkpoint."""
         with torch.random.fork_rng(devices=()):  # the caller's generator is not ours
             torch.manual_seed(self.config.seed)
-            module = Module(to_dict(self.config), self.spec, plan, self.devices)
+            module = self.Module(to_dict(self.config), self.spec)
         if self.config.accelerator.precision == "float64":
             module.double()  # Lightning would do so after it has restored weights, rounded to float32
         if self.initial:
@@ -252,7 +301,7 @@ class Engine:
         return module
 
     @staticmethod
-    def _read(checkpoint: Path, module: Module) -> dict[str, Any]:
+    def _read(checkpoint: Path, module: TaskModule) -> dict[str, Any]:
         """What Lightning has saved. Raises InputError where the weights are not those of the module."""
         try:
             found = torch.load(checkpoint, map_location="cpu", weights_only=True)

@@ -1,0 +1,70 @@
+"""The base of tasks with several losses, each of which moves a part of the model, in order, within a step."""
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lightning.pytorch.strategies import ParallelStrategy
+
+from ..schedule import average_weight
+from . import mesh
+from .data import split
+from .module import Batch, TaskModule
+
+
+class ManualModule(TaskModule):
+    """Of a task with several losses: optimization is manual, as Lightning's own knows one optimizer.
+
+    A task gives it `PARTS`, by the name of each loss the attribute of the model whose parameters it moves, and
+    `loss_fn`. What Lightning leaves to manual optimization is done here: micro-batches, clipping, schedules.
+    """
+
+    PARTS: Mapping[str, str]
+
+    def __init__(self, config: Mapping[str, Any], spec: Mapping[str, Any]):
+        super().__init__(config, spec)
+        self.automatic_optimization = False
+
+    def loss_fn(self, name: str, batch: Batch) -> tuple:
+        """(sum, weight) of a loss, or (sum, weight, {name: a sum to log beside it})."""
+        raise NotImplementedError
+
+    def configure_optimizers(self) -> tuple[list, list]:
+        """One optimizer and one schedule for each loss."""
+        optimizers = list(map(self.create_optimizer, self.parts()))
+        return optimizers, list(map(self.schedule, optimizers))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, torch.Tensor]:
+        found, self.squares, step = {}, [], self.step
+        pieces = split(batch, self.config.trainer.accumulate)
+        for name, optimizer, schedule in zip(self.PARTS, self.optimizers(), self.lr_schedulers(), strict=True):
+            self.toggle_optimizer(optimizer)
+            means = []
+            for i, piece in enumerate(pieces, 1):
+                means.append(self.mean(self.loss_fn(name, piece), piece))
+                with self.exchange(last=i == len(pieces)):
+                    self.manual_backward(means[-1]["loss"] / len(pieces))
+            optimizer.step()
+            optimizer.zero_grad()
+            schedule.step()
+            self.untoggle_optimizer(optimizer)
+            means = {key: torch.stack([mean[key].detach() for mean in means]).mean() for key in means[0]}
+            found |= {f"loss/{name}" if key == "loss" else key: value for key, value in means.items()}
+        if self.squares:
+            self.grad_norm = torch.stack(self.squares).sum().sqrt()
+        if self.ema is not None:
+            mesh.average(self.ema, self.net, average_weight(step, self.config.optimizer.ema_decay))
+        return found
+
+    def exchange(self, last: bool) -> contextlib.AbstractContextManager:
+        """Copies of the model exchange their gradients after the last micro-batch only."""
+        strategy = self.trainer.strategy
+        alone = last or not isinstance(strategy, ParallelStrategy)
+        return contextlib.nullcontext() if alone else strategy.block_backward_sync()
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        limit = self.config.optimizer.clip_norm
+        if limit or self.norm_wanted:
+            mesh.unscale(optimizer, self.trainer.precision_plugin)
+            self.squares.append(mesh.clip(optimizer, limit) ** 2)
