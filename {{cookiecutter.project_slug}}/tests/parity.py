@@ -7,6 +7,7 @@ does not hide one of another kind, and without dropout, whose random numbers dif
 import contextlib
 import dataclasses
 import functools
+import types
 
 import jax
 import numpy as np
@@ -24,6 +25,7 @@ from {{cookiecutter.package_name}}.trainers import workflow
 from {{cookiecutter.package_name}}.trainers.lightning import weights as lightning_weights
 from {{cookiecutter.package_name}}.trainers.lightning.callbacks import numpy
 from {{cookiecutter.package_name}}.trainers.lightning.data import tensors
+from {{cookiecutter.package_name}}.trainers.lightning.module import TaskModule
 from {{cookiecutter.package_name}}.trainers.nnx import loop
 from {{cookiecutter.package_name}}.trainers.nnx import weights as nnx_weights
 from {{cookiecutter.package_name}}.twins import bridge
@@ -219,15 +221,24 @@ def assert_agree(a, b, limit=1e-9, floor=1e-3):
     assert [(name, value) for name, value in differences.items() if not value < limit] == []
 
 
+def torch_loss(settings, net, batch):
+    """That of a training step of the task's module around the model."""
+    module = tasks.twin(tasks.find(settings.task), "lightning").Module
+    return module.training_step(make_module(settings, net), tensors64(batch), 0)["loss"]
+
+
+def make_module(settings, net):
+    """What a training step looks at."""
+    found = types.SimpleNamespace(net=net, config=config_of(settings, "lightning"))
+    found.mean = functools.partial(TaskModule.mean, found)
+    return found
+
+
 def torch_gradients(settings, net, batch):
     """By loss: its value, and the gradient of each parameter, by name."""
-    found = {}
-    for name, loss in tasks.twin(tasks.find(settings.task), "lightning").losses(settings).items():
-        total, weight = loss.fn(net, tensors64(batch))
-        named = dict(net.named_parameters())
-        grads = torch.autograd.grad(total / weight, list(named.values()), materialize_grads=True)
-        found[name] = (total / weight).item(), numpy(dict(zip(named, grads, strict=True)))
-    return found
+    loss, named = torch_loss(settings, net, batch), dict(net.named_parameters())
+    grads = torch.autograd.grad(loss, list(named.values()), materialize_grads=True)
+    return {"loss": (loss.item(), numpy(dict(zip(named, grads, strict=True))))}
 
 
 def nnx_gradients(settings, model, batch):
@@ -251,14 +262,13 @@ def nnx_gradients(settings, model, batch):
 
 def torch_steps(settings, net, batches):
     """(loss, norm of its gradient) at each step of plain gradient descent."""
-    [loss] = tasks.twin(tasks.find(settings.task), "lightning").losses(settings).values()
     for batch in batches:
-        total, weight = loss.fn(net, tensors64(batch))
-        grads = torch.autograd.grad(total / weight, list(net.parameters()))
+        loss = torch_loss(settings, net, batch)
+        grads = torch.autograd.grad(loss, list(net.parameters()))
         with torch.no_grad():
             for p, g in zip(net.parameters(), grads, strict=True):
                 p -= 0.01 * g
-        yield (total / weight).item(), torch.nn.utils.get_total_norm(grads).item()
+        yield loss.item(), torch.nn.utils.get_total_norm(grads).item()
 
 
 def nnx_steps(settings, model, batches):

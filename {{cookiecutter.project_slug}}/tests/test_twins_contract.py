@@ -27,6 +27,8 @@ from {{cookiecutter.package_name}}.data.sources import Arrays, Dataset
 from {{cookiecutter.package_name}}.task import Loss
 from {{cookiecutter.package_name}}.trainers import session, workflow
 from {{cookiecutter.package_name}}.trainers.lightning import trainer, weights
+from {{cookiecutter.package_name}}.trainers.lightning.manual import ManualModule
+from {{cookiecutter.package_name}}.trainers.lightning.module import TaskModule
 from {{cookiecutter.package_name}}.twins import convert
 
 VOCABULARY, LENGTH, NOISE = 11, 7, 3
@@ -74,6 +76,25 @@ def nnx_discriminator_loss(model, batch, rngs):
     return losses.sum(), len(batch["point"])
 
 
+class GanModule(ManualModule):
+    PARTS = {"discriminator": "discriminator", "generator": "generator"}
+
+    def create_metrics(self):
+        return create_metrics(self.spec)
+
+    def create_model(self):
+        return TorchGan()
+
+    def loss_fn(self, name, batch):
+        return {"discriminator": torch_discriminator_loss, "generator": torch_generator_loss}[name](self.net, batch)
+
+    def validation_step(self, batch, batch_idx):
+        self.metrics["loss"].update(self.evaluated.discriminator(batch["point"])[batch["mask"]])
+
+    def predict_step(self, batch, batch_idx):
+        return {"score": self.evaluated.discriminator(batch["point"])}
+
+
 def torch_discriminator_loss(model, batch):
     softplus, fake = nn.functional.softplus, model.generator(batch["noise"]).detach()
     losses = softplus(-model.discriminator(batch["point"])) + softplus(model.discriminator(fake))
@@ -89,10 +110,6 @@ def torch_generator_loss(model, batch):
     return nn.functional.softplus(-scores).sum(), len(batch["point"])
 
 
-def torch_score(model, batch, metrics):
-    metrics["loss"].update(model.discriminator(batch["point"])[batch["mask"]])
-
-
 GAN = types.SimpleNamespace(
     load=load_points,
     nnx=types.SimpleNamespace(
@@ -104,13 +121,7 @@ GAN = types.SimpleNamespace(
         ),
         predict_step=lambda model, batch: {"score": model.discriminator(batch["point"])},
     ),
-    lightning=types.SimpleNamespace(
-        create_metrics=create_metrics,
-        create_model=lambda config, spec: TorchGan(),
-        losses={"discriminator": torch_discriminator_loss, "generator": torch_generator_loss},
-        eval_step=torch_score,
-        predict_step=lambda model, batch: {"score": model.discriminator(batch["point"])},
-    ),
+    lightning=types.SimpleNamespace(Module=GanModule),
 )
 
 # Ragged weights: the next token is predicted, and an example counts as often as it has tokens.
@@ -120,9 +131,9 @@ def load_sentences(config, spec):
     rng = np.random.default_rng(1)
     tokens = rng.integers(0, VOCABULARY, (96, LENGTH)).astype(np.int32)
     lengths = rng.integers(1, LENGTH + 1, 96)
-    train = Arrays(token=tokens, weight=np.arange(LENGTH) < lengths[:, None])
+    train = Arrays(token=tokens, counted=np.arange(LENGTH) < lengths[:, None])
     few = train.split(0.2)[1]
-    return Dataset(train, few, few, {})
+    return Dataset(train, few, few, {}, weights=lengths)
 
 
 class NnxTagger(nnx.Module):
@@ -155,16 +166,29 @@ def torch_token_losses(model, batch):
 
 
 def nnx_token_loss(model, batch, rngs):
-    return (nnx_token_losses(model, batch) * batch["weight"]).sum(), batch["weight"].sum()
+    return (nnx_token_losses(model, batch) * batch["counted"]).sum(), batch["counted"].sum()
 
 
 def torch_token_loss(model, batch):
-    return (torch_token_losses(model, batch) * batch["weight"]).sum(), batch["weight"].sum()
+    return (torch_token_losses(model, batch) * batch["counted"]).sum(), batch["counted"].sum()
 
 
-def torch_score_tokens(model, batch, metrics):
-    counted = batch["weight"] & batch["mask"][:, None]
-    metrics["loss"].update(torch_token_losses(model, batch)[counted])
+class TaggerModule(TaskModule):
+    def create_metrics(self):
+        return create_metrics(self.spec)
+
+    def create_model(self):
+        return TorchTagger()
+
+    def training_step(self, batch, batch_idx):
+        return self.mean(torch_token_loss(self.net, batch), batch)
+
+    def validation_step(self, batch, batch_idx):
+        counted = batch["counted"] & batch["mask"][:, None]
+        self.metrics["loss"].update(torch_token_losses(self.evaluated, batch)[counted])
+
+    def predict_step(self, batch, batch_idx):
+        return {"logits": self.evaluated(batch["token"])}
 
 
 RAGGED = types.SimpleNamespace(
@@ -174,17 +198,11 @@ RAGGED = types.SimpleNamespace(
         create_model=lambda config, spec, *, rngs, **dtypes: NnxTagger(rngs, dtypes),
         losses={"loss": nnx_token_loss},
         eval_step=lambda model, batch, metrics: Metrics.single_from_model_output(
-            loss=nnx_token_losses(model, batch), mask=batch["weight"] & batch["mask"][:, None]
+            loss=nnx_token_losses(model, batch), mask=batch["counted"] & batch["mask"][:, None]
         ),
         predict_step=lambda model, batch: {"logits": model(batch["token"])},
     ),
-    lightning=types.SimpleNamespace(
-        create_metrics=create_metrics,
-        create_model=lambda config, spec: TorchTagger(),
-        losses={"loss": torch_token_loss},
-        eval_step=torch_score_tokens,
-        predict_step=lambda model, batch: {"logits": model(batch["token"])},
-    ),
+    lightning=types.SimpleNamespace(Module=TaggerModule),
 )
 
 
@@ -211,6 +229,8 @@ def made_up(request, monkeypatch):
 
     def twin(task, framework):
         half = vars(getattr(definition, framework))
+        if "Module" in half:
+            return types.SimpleNamespace(**half)
         counted = {}
         for (name, fn), part in zip(half["losses"].items(), parts, strict=True):
             counted[name] = Loss(lambda *args, fn=fn: (calls.append(framework), fn(*args))[1], part)

@@ -15,6 +15,7 @@ from ...errors import RunError
 from ..session import Session
 from . import SUFFIX
 from .counts import as_saved, begin_at
+from .manual import ManualModule
 from .mesh import local, norm, whole
 from .module import TaskModule
 
@@ -125,8 +126,8 @@ class RunFolder(Checkpoint):
         outputs, self.outputs = self.outputs, []
         means = {name: torch.stack([output[name].detach() for output in outputs]).mean() for name in outputs[0]}
         logs = {name: float(trainer.strategy.reduce(value, reduce_op="mean")) for name, value in means.items()}
-        if "loss" in logs:
-            logs = {"loss/loss": logs.pop("loss"), **logs}
+        if "loss" in logs:  # which Lightning has divided by the number of micro-batches
+            logs = {"loss/loss": logs.pop("loss") * trainer.accumulate_grad_batches, **logs}
         if module.grad_norm is not None:
             logs["grad_norm"] = float(module.grad_norm)
         if module.config.trainer.on_nan == "skip":
@@ -177,14 +178,14 @@ def follow_config(trainer: L.Trainer, module: TaskModule) -> None:
 
     Not over those of a `configure_optimizers` of one's own.
     """
-    if type(module).configure_optimizers is not TaskModule.configure_optimizers:
+    if type(module).configure_optimizers not in (TaskModule.configure_optimizers, ManualModule.configure_optimizers):
         return
-    [optimizer], [schedule] = trainer.optimizers, trainer.lr_scheduler_configs
-    fresh = module.create_optimizer(module.net).param_groups
-    for group, wanted in zip(optimizer.param_groups, fresh, strict=True):
-        group.update({**wanted, "params": group["params"], "initial_lr": wanted["lr"]})
-        group["lr"] *= schedule.scheduler.lr_lambdas[0](module.step)
-    schedule.scheduler.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
+    schedules = [config.scheduler for config in trainer.lr_scheduler_configs]
+    for part, optimizer, schedule in zip(module.parts(), trainer.optimizers, schedules, strict=True):
+        for group, fresh in zip(optimizer.param_groups, module.create_optimizer(part).param_groups, strict=True):
+            rate = fresh["lr"] * schedule.lr_lambdas[0](module.step)
+            group.update({**fresh, "params": group["params"], "initial_lr": fresh["lr"], "lr": rate})
+        schedule.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
 
 
 def plain(value: Any, where: str) -> Any:

@@ -26,6 +26,12 @@ class ManualModule(TaskModule):
         super().__init__(config, spec)
         self.automatic_optimization = False
 
+    @property
+    def total_steps(self) -> float:
+        # Lightning's `max_steps` counts those of each optimizer, its epochs do not.
+        limit = self.trainer.max_steps
+        return super().total_steps if limit == -1 else limit // len(self.PARTS)
+
     def loss_fn(self, name: str, batch: Batch) -> tuple:
         """(sum, weight) of a loss, or (sum, weight, {name: a sum to log beside it})."""
         raise NotImplementedError

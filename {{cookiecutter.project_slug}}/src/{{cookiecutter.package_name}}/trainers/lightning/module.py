@@ -61,6 +61,10 @@ class TaskModule(L.LightningModule):
         """Updates of the task."""
         return self.trainer.global_step // max(1, len(self.PARTS))
 
+    @property
+    def total_steps(self) -> float:
+        return self.trainer.estimated_stepping_batches
+
     def forward(self, batch: Batch) -> Batch:
         return self.predict_step(batch, 0)
 
@@ -92,7 +96,7 @@ class TaskModule(L.LightningModule):
     def schedule(self, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LambdaLR:
         """`optimizer.schedule`, as shares of the peak."""
         config = self.config.optimizer
-        end = config.schedule_steps or self.trainer.estimated_stepping_batches // max(1, len(self.PARTS))
+        end = config.schedule_steps or self.total_steps
         return torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: learning_rate(step, config, end) / config.learning_rate
         )

@@ -99,7 +99,7 @@ def make_trainer(config: Config, plan: Plan | None = None, **overrides: Any) -> 
         options["accumulate_grad_batches"] = 1 if scheduled else trainer.accumulate
         options["gradient_clip_val"] = config.optimizer.clip_norm or None
     if not {"val_check_interval", "check_val_every_n_epoch"} & overrides.keys():
-        options |= _validation(config, plan)
+        options |= _validation(config, plan, 1 if module.PARTS else trainer.accumulate)
     if not {"fast_dev_run"} & overrides.keys():
         options |= _length(config, plan, module)
     trainer = L.Trainer(**options | overrides)
@@ -119,13 +119,14 @@ def _length(config: Config, plan: Plan | None, module: type[TaskModule]) -> dict
     return {"max_epochs": -1, "max_steps": plan.total_steps * max(1, len(module.PARTS))}
 
 
-def _validation(config: Config, plan: Plan | None) -> dict[str, Any]:
+def _validation(config: Config, plan: Plan | None, pieces: int) -> dict[str, Any]:
+    """pieces: of a step, in each of which Lightning sees a batch."""
     every, per_epoch = (plan.val_every, plan.steps_per_epoch) if plan else (config.trainer.val_every, 0)
     if not every:
         return {}
     if per_epoch and every % per_epoch == 0:
         return {"check_val_every_n_epoch": every // per_epoch}
-    return {"check_val_every_n_epoch": None, "val_check_interval": every * config.trainer.accumulate}
+    return {"check_val_every_n_epoch": None, "val_check_interval": every * pieces}
 
 
 def _listed(value: Any) -> list[Any]:
