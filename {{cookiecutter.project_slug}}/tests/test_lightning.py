@@ -1,6 +1,5 @@
 """What a Lightning user expects of this half."""
 
-import dataclasses
 import os
 import signal
 import sys
@@ -8,24 +7,25 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import MODE, MONITOR, SMALL, TASK, First, load_data, make_engine, steps
+from conftest import MONITOR, SMALL, TASK, load_data, make_engine, steps
 from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers.logger import DummyLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from {{cookiecutter.package_name}} import trainers
-from {{cookiecutter.package_name}}.data.batches import TrainBatches
-from {{cookiecutter.package_name}}.errors import Stopped
+from {{cookiecutter.package_name}} import build, trainers
+from {{cookiecutter.package_name}} import task as tasks
+from {{cookiecutter.package_name}}.errors import RunError, Stopped
+from {{cookiecutter.package_name}}.extensions import lightning as extensions
 from {{cookiecutter.package_name}}.run import read_record, read_result
 from {{cookiecutter.package_name}}.trainers import session, workflow
-from {{cookiecutter.package_name}}.trainers.lightning import trainer as trainer_module
-from {{cookiecutter.package_name}}.trainers.lightning.data import DataModule, tensors
+from {{cookiecutter.package_name}}.trainers.lightning.callbacks import plain
+from {{cookiecutter.package_name}}.trainers.lightning.data import tensors
 from {{cookiecutter.package_name}}.trainers.lightning.logger import EventLogger
-from {{cookiecutter.package_name}}.trainers.lightning.module import LossScale, Module, create_optimizer, leave_out, seed_of
+from {{cookiecutter.package_name}}.trainers.lightning.module import TaskModule, seed_of
 from {{cookiecutter.package_name}}.trainers.lightning.trainer import make_trainer
-from {{cookiecutter.package_name}}.trainers.schedule import LOSS_SCALE, LOSS_SCALE_STEPS, Plan
+from {{cookiecutter.package_name}}.trainers.schedule import LOSS_SCALE
 
+Module = tasks.twin(tasks.find(TASK), "lightning").Module
 TEST_MONITOR = MONITOR.replace("val/", "test/")
 
 
@@ -93,13 +93,8 @@ class Foreign(Callback):
 
 def fit(settings, **overrides):
     """Trains without a run: what a person does in a notebook."""
-    data = load_data(settings)
-    data = dataclasses.replace(data, val=First(data.val, 2))
-    batches = TrainBatches(data, settings.data.batch_size, settings.seed)
-    plan = Plan.of(settings, batches.steps_per_epoch)
-    module = make_engine(settings, data.spec).module(plan)
-    trainer = make_trainer(settings, limit_train_batches=5, max_epochs=1, **overrides)
-    trainer.fit(module, datamodule=DataModule(data, batches, plan))
+    module, datamodule, trainer = build(settings, limit_train_batches=5, limit_val_batches=2, max_epochs=1, **overrides)
+    trainer.fit(module, datamodule=datamodule)
     return trainer
 
 
@@ -125,8 +120,8 @@ def test_the_trainer_takes_foreign_callbacks_and_loggers():
 
 def test_callbacks_and_loggers_of_ones_own_are_in_every_run(project, monkeypatch):
     callback, logger = Foreign(), Recorder()
-    monkeypatch.setattr(trainer_module, "CALLBACKS", [callback])
-    monkeypatch.setattr(trainer_module, "LOGGERS", [logger])
+    monkeypatch.setattr(extensions, "callbacks", lambda config: [callback])
+    monkeypatch.setattr(extensions, "loggers", lambda config: [logger])
     folder = workflow.train(config(*steps(5)))
     assert callback.steps == 5
     assert {"foreign/steps", "train/loss", MONITOR, TEST_MONITOR} <= logger.logged.keys()
@@ -134,29 +129,16 @@ def test_callbacks_and_loggers_of_ones_own_are_in_every_run(project, monkeypatch
     assert "foreign/steps" in (folder / "metrics.jsonl").read_text()
 
 
-def test_a_checkpoint_callback_of_ones_own_writes_beside_the_runs(project, monkeypatch):
-    callback = ModelCheckpoint("mine", monitor="val/loss", save_on_train_epoch_end=False)
-    monkeypatch.setattr(trainer_module, "CALLBACKS", [callback])
-    workflow.train(config(*steps(2)))
-    assert list(project.glob("mine/*.ckpt"))
-
-
-def test_a_callback_may_end_a_run_which_is_then_tested(project, monkeypatch):
-    reached = {"max": -1e9, "min": 1e9}[MODE]
-    stopper = EarlyStopping(MONITOR, mode=MODE, stopping_threshold=reached, check_on_train_epoch_end=False)
-    monkeypatch.setattr(trainer_module, "CALLBACKS", [stopper])
-    result = read_result(workflow.train(config(*steps(60), "--trainer.val_every=4", "--trainer.checkpoint_every=60")))
-    assert result["steps"] == 4
-    assert result["checkpoints"]["last"].startswith("00000004") and TEST_MONITOR in result["metrics"]
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send")
 def test_a_signal_after_the_look_for_signals_waits_for_the_next_step(project, monkeypatch):
-    def kill(self, *_):
+    begin = TaskModule.on_train_batch_start
+
+    def kill(self, *given):
         if self.step == 3:
             os.kill(os.getpid(), signal.SIGTERM)
+        return begin(self, *given)
 
-    monkeypatch.setattr(Module, "on_train_batch_end", kill)  # called after every callback
+    monkeypatch.setattr(TaskModule, "on_train_batch_start", kill)  # called after every callback
     with pytest.raises(Stopped, match="step 4 is saved"):
         workflow.train(config(*steps(60), "--name=one"))
     assert read_record(project / "runs" / TASK / "default/lightning/one").step == 4
@@ -173,7 +155,7 @@ def test_out_of_patience_a_run_ends_as_lightning_ends_it(project, monkeypatch):
             self.called += ("exception",)
 
     callback = Ends()
-    monkeypatch.setattr(trainer_module, "CALLBACKS", [callback])
+    monkeypatch.setattr(extensions, "callbacks", lambda config: [callback])
     still = (*steps(60), "--optimizer.learning_rate=1e-30", "--trainer.patience=1", "--trainer.val_every=2")
     assert read_result(workflow.train(config(*still)))["steps"] == 4
     assert callback.called == ("end",)
@@ -215,46 +197,50 @@ def test_a_module_of_a_checkpoint_predicts_with_the_average(project):
     module = Module.load_from_checkpoint(folder / "checkpoints" / read_record(folder).last, weights_only=True).eval()
     batch = tensors(load_data(settings).test[np.arange(3)])
     with torch.no_grad():
-        found = module(batch)
-        averaged, raw = (module.twin.predict_step(net, batch) for net in (module.ema, module.net))
+        found, average = module(batch), module.ema.state_dict()
+        module.ema = None
+        raw = module(batch)
+        module.net.load_state_dict(average)
+        averaged = module(batch)
     assert all(torch.equal(found[name], averaged[name]) for name in found)
     assert not all(torch.equal(found[name], raw[name]) for name in found)
 
 
-def test_an_update_that_overflows_is_left_out_and_halves_the_loss_scale():
-    for optimizer in ("sgd", "adamw"):
-        settings = config(f"--optimizer.name={optimizer}", "--optimizer.weight_decay=0")
-        layer, scale = torch.nn.Linear(2, 1), LossScale()
-        fused = create_optimizer(layer, settings.optimizer)
-        before = [p.detach().clone() for p in layer.parameters()]
-        for p in layer.parameters():
-            p.grad = torch.full_like(p, torch.inf)
-        leave_out(fused, torch.tensor(True))
-        scale.next(torch.tensor(False))
-        fused.step()
-        assert all(torch.equal(a, b) for a, b in zip(before, layer.parameters(), strict=True))
-        assert (scale.factor.item(), scale.steps.item()) == (LOSS_SCALE / 2, 0)
-        for p in layer.parameters():
-            p.grad = torch.ones_like(p)
-        leave_out(fused, torch.tensor(False))
-        fused.step()
-        assert all(torch.allclose(a - 1, b) for a, b in zip(before, layer.parameters(), strict=True))
+class Overflow(Callback):
+    """Makes the gradient of a step infinite, as float16 would."""
+
+    def __init__(self, step):
+        self.step, self.weights, self.factors = step, [], []
+
+    def on_after_backward(self, trainer, module):
+        if module.step + 1 == self.step:
+            next(p for p in module.parameters() if p.grad is not None).grad.fill_(torch.inf)
+
+    def on_train_batch_end(self, trainer, module, *_):
+        self.weights.append([p.detach().clone() for p in module.net.parameters()])
+        scaler = getattr(trainer.precision_plugin, "scaler", None)
+        self.factors.append(scaler and scaler.get_scale())
 
 
-def test_the_loss_scale_doubles_after_many_good_updates():
-    scale = LossScale()
-    for _ in range(LOSS_SCALE_STEPS):
-        assert scale.factor == LOSS_SCALE
-        scale.next(torch.tensor(True))
-    assert (scale.factor.item(), scale.steps.item()) == (2 * LOSS_SCALE, 0)
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "rmsprop", "muon"])
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_an_update_that_overflows_is_left_out(optimizer, precision):
+    settings = config(f"--optimizer.name={optimizer}", f"--accelerator.precision={precision}", "--trainer.on_nan=skip")
+    watch = Overflow(3)
+    fit(settings, callbacks=[watch])
+    same = [all(map(torch.equal, a, b)) for a, b in zip(watch.weights, watch.weights[1:], strict=False)]
+    assert same == [False, True, False, False]
+    if precision == "float16":  # halved, as the loss had been too large
+        assert watch.factors == [LOSS_SCALE] * 2 + [LOSS_SCALE / 2] * 3
 
 
-def test_several_steps_in_one_call_are_the_same_steps(project):
-    options = (*steps(20), "--trainer.log_every=4", "--trainer.val_every=6")
-    one_by_one = last_checkpoint(workflow.train(config(*options, "--name=one")))
-    together = last_checkpoint(workflow.train(config(*options, "--name=three", "--lightning.steps_per_call=3")))
-    assert one_by_one["step"] == together["step"] == 20
-    assert all(torch.equal(value, together["state_dict"][name]) for name, value in one_by_one["state_dict"].items())
+def test_a_state_is_kept_as_plain_data(tmp_path):
+    state = {"mine": (np.float32(1.5), [np.int64(2)], {"x": np.arange(3.0)}), "made": lambda: 0}
+    torch.save(plain(state, "callbacks"), tmp_path / "state")
+    found = torch.load(tmp_path / "state", weights_only=True)
+    assert found["mine"][:2] == (1.5, [2]) and found["mine"][2]["x"].tolist() == [0, 1, 2] and "made" not in found
+    with pytest.raises(RunError, match=r"checkpoint's callbacks\['mine'\]\[0\] is of"):
+        plain({"mine": [tmp_path]}, "callbacks")
 
 
 def test_dropout_draws_anew_in_each_step():

@@ -13,7 +13,7 @@ from torchmetrics import MetricCollection
 from .. import load_config
 from ..schedule import average_weight, learning_rate
 from . import mesh
-from .optimizers import create_optimizer
+from .optimizers import Schedule, create_optimizer
 
 Batch = dict[str, torch.Tensor]
 
@@ -93,17 +93,15 @@ class TaskModule(L.LightningModule):
     def create_optimizer(self, part: nn.Module) -> torch.optim.Optimizer:
         return create_optimizer(part, dataclasses.replace(self.config.optimizer, learning_rate=self.learning_rate))
 
-    def schedule(self, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LambdaLR:
+    def schedule(self, optimizer: torch.optim.Optimizer) -> Schedule:
         """`optimizer.schedule`, as shares of the peak."""
         config = self.config.optimizer
         end = config.schedule_steps or self.total_steps
-        return torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: learning_rate(step, config, end) / config.learning_rate
-        )
+        return Schedule(optimizer, lambda step: learning_rate(step, config, end) / config.learning_rate)
 
     def configure_model(self) -> None:
         """Leaves each process its part of the model, where `accelerator.mesh` cuts it."""
-        if isinstance(self.trainer.strategy, mesh.Cut):
+        if self._trainer is not None and isinstance(self.trainer.strategy, mesh.Cut):
             nets = [self.net] if self.ema is None else [self.net, self.ema]
             self.trainer.strategy.cut(nets, self.config.model.TENSOR)
 
@@ -113,7 +111,7 @@ class TaskModule(L.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> int | None:
         # Dropout is a function of (seed, step, micro-batch, part): no checkpoint has to hold a generator's state.
-        piece = batch_idx % self.config.trainer.accumulate
+        piece = batch_idx % self.trainer.accumulate_grad_batches
         seed(self.device, seed_of(self.config.seed, self.step, piece, mesh.part(self.trainer.strategy)))
         return -1 if self.leaving else None
 
