@@ -46,17 +46,20 @@ class RunFolder(Checkpoint):
     def on_load_checkpoint(self, trainer: L.Trainer, module: TaskModule, checkpoint: dict[str, Any]) -> None:
         if self._begins:
             begin_at(self.session.step, checkpoint, trainer, self.session.plan.steps_per_epoch)
+        elif "frozen" in checkpoint:  # BaseFinetuning freezes anew what it has unfrozen
+            for path, p in by_path(module):
+                p.requires_grad_(path not in checkpoint["frozen"])
 
     def on_save_checkpoint(self, trainer: L.Trainer, module: TaskModule, checkpoint: dict[str, Any]) -> None:
         as_saved(checkpoint)
+        checkpoint["frozen"] = frozen(module)
         for part in ("callbacks", "lr_schedulers"):
             checkpoint[part] = plain(checkpoint[part], part)
 
     def on_train_start(self, trainer: L.Trainer, module: TaskModule) -> None:
         if self._begins:
             follow_config(trainer, module)
-        frozen = {path for path, p in by_path(module) if not p.requires_grad}
-        self.session.begin(parameters(module), frozen)
+        self.session.begin(parameters(module), frozen(module))
         self.session.listen()  # again: the handler that Lightning has set since would leave with nothing saved
 
     def on_train_batch_start(self, trainer: L.Trainer, module: TaskModule, batch: Any, batch_idx: int) -> None:
@@ -219,6 +222,11 @@ def parameters(module: TaskModule) -> dict[str, np.ndarray]:
     """Every parameter by its path, whole, on all processes; named after what it does: `hidden/kernel`, `norm/scale`."""
     # A copy: between steps FSDP may free what it had put together.
     return {path: whole(p.detach()).to("cpu", torch.float32, copy=True).numpy() for path, p in by_path(module)}
+
+
+def frozen(module: TaskModule) -> list[str]:
+    """The paths of the parameters that are not trained."""
+    return [path for path, p in by_path(module) if not p.requires_grad]
 
 
 def by_path(module: TaskModule) -> Iterator[tuple[str, torch.nn.Parameter]]:

@@ -70,6 +70,7 @@ class TrainLoader:
         share = mesh.share(self.trainer.strategy, module.batch_size, config.trainer.accumulate)
         self.batches = TrainBatches(module.data, module.batch_size, config.seed, config.data.on_device, share)
         self.weights = module.data.weights is not None
+        self.dataset = module.data.train  # Lightning asks how long it is
 
     def __len__(self) -> int:
         return self.batches.steps_per_epoch * self.pieces

@@ -50,12 +50,14 @@ class SessionLogger(Logger):
         self.session = session
 
     @property
-    def name(self) -> str:
-        return self.session.run.id
+    def save_dir(self) -> str:
+        return str(self.session.run.folder)
 
     @property
-    def version(self) -> str:
-        return self.session.run.folder.name
+    def name(self) -> str:
+        return "callbacks"  # where in the folder a ModelCheckpoint writes: the run removes from its own what it misses
+
+    version = ""
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """The run has written its config already."""

@@ -90,6 +90,16 @@ OPTIMIZERS: dict[str, Callable[[Groups, OptimizerConfig, bool], torch.optim.Opti
 }
 
 
+class Schedule(torch.optim.lr_scheduler.LambdaLR):
+    """Takes a share of each group's rate; of groups that are added later, too, of the rate that they come with."""
+
+    def get_lr(self) -> list[float]:
+        share, groups = self.lr_lambdas[0], self.optimizer.param_groups
+        before = share(self.last_epoch - 1) if len(groups) > len(self.base_lrs) else 1
+        self.base_lrs += [group["lr"] / (before or 1) for group in groups[len(self.base_lrs) :]]
+        return [rate * share(self.last_epoch) for rate in self.base_lrs]
+
+
 def check(config: OptimizerConfig) -> None:
     """Raises InputError where no optimizer has the name."""
     if config.name not in (known := OPTIMIZERS | _own()):

@@ -141,6 +141,7 @@ def environment(count: int) -> list[ClusterEnvironment]:
 def quiet() -> None:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch.callbacks").setLevel(logging.INFO)  # what these say has been asked for
     # It says, of every norm and checkpoint, that what is cut twice is put together in two turns.
     logging.getLogger("torch.distributed.tensor._redistribute").setLevel(logging.ERROR)
 

@@ -10,7 +10,14 @@ from typing import Any, NamedTuple
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Checkpoint, GradientAccumulationScheduler, ModelSummary, ProgressBar
+from lightning.pytorch.callbacks import (
+    BatchSizeFinder,
+    Checkpoint,
+    GradientAccumulationScheduler,
+    LearningRateFinder,
+    ModelSummary,
+    ProgressBar,
+)
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.plugins.precision import DoublePrecision, MixedPrecision, Precision
 from lightning.pytorch.utilities.types import LRSchedulerConfig
@@ -19,7 +26,7 @@ from ... import task as tasks
 from ...config import Config, flatten, to_dict
 from ...data.batches import TrainBatches, eval_batches
 from ...data.sources import Batch, Dataset, Source
-from ...errors import InputError
+from ...errors import InputError, RunError
 from ...extensions import lightning as extensions
 from ...run import is_file
 from ...task import Task
@@ -37,6 +44,13 @@ from .processes import environment, joined, quiet, together
 
 # Lightning 2.6.6 asks torch >= 2.12 for a tree in a way that torch is about to drop: not ours, and not the reader's.
 warnings.filterwarnings("ignore", r".*treespec, LeafSpec", FutureWarning)
+
+
+# What they find, and how to find it without them.
+FINDERS = {
+    BatchSizeFinder: "scale_batch_size with what build(config) gives, and set data.batch_size",
+    LearningRateFinder: "lr_find with what build(config) gives, and set optimizer.learning_rate",
+}
 
 
 class Built(NamedTuple):
@@ -71,6 +85,11 @@ def make_trainer(config: Config, plan: Plan | None = None, **overrides: Any) -> 
     found = devices.pick(settings.platform, settings.devices, settings.nodes)
     module = tasks.twin(tasks.find(config.task), "lightning").Module
     callbacks = _listed(overrides.pop("callbacks", None))
+    for callback in callbacks:
+        if finder := next((name for kind, name in FINDERS.items() if isinstance(callback, kind)), None):
+            raise InputError(
+                f"{type(callback).__name__} as a callback would change what the config says: use Tuner(trainer).{finder}"
+            )
     if trainer.on_nan == "skip" or settings.precision == "float16":
         callbacks.append(SkipNotFinite())
     plugins = environment(len(found) * settings.nodes)
@@ -100,12 +119,16 @@ def make_trainer(config: Config, plan: Plan | None = None, **overrides: Any) -> 
         options["gradient_clip_val"] = config.optimizer.clip_norm or None
     if not {"val_check_interval", "check_val_every_n_epoch"} & overrides.keys():
         options |= _validation(config, plan, 1 if module.PARTS else trainer.accumulate)
-    if not {"fast_dev_run"} & overrides.keys():
+    if not {"fast_dev_run", "max_epochs", "max_steps"} & overrides.keys():
         options |= _length(config, plan, module)
     trainer = L.Trainer(**options | overrides)
     # After every step Lightning would ask the devices of all processes for a signal, and wait; a session asks itself.
-    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None
+    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = _ask_nobody
     return trainer
+
+
+def _ask_nobody() -> None:
+    """A function that can be pickled, as ddp_spawn does."""
 
 
 def _length(config: Config, plan: Plan | None, module: type[TaskModule]) -> dict[str, int]:
@@ -209,6 +232,8 @@ class Engine:
                 trainer.fit(module, datamodule=DataModule(self.config, data), ckpt_path=start, weights_only=True)
         except SystemExit as error:  # what Lightning makes of it
             raise KeyboardInterrupt from error
+        if not session.step:
+            raise RunError("a callback has ended training before its first step")
 
     def first_not_finite(
         self, start: Path | None, batches: TrainBatches, data: Dataset, plan: Plan, end: int
