@@ -184,7 +184,7 @@ def clip(optimizer: torch.optim.Optimizer, limit: float | None) -> torch.Tensor:
     """Returns the norm of the whole gradient, which is then scaled down to a limit."""
     parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
     found = norm(parameters)
-    if limit:
+    if limit and parameters:  # an update that is left out has none
         torch._foreach_mul_([local(p.grad) for p in parameters], limit / found.clamp(min=limit))
     return found
 
