@@ -1,6 +1,7 @@
-"""The loop that a person would write by hand: no logging, no checkpoints, no validation. Prints steps a second.
+"""What a trainer is measured by: no logging, no checkpoints, no validation. Prints steps a second.
 
-bare.py PACKAGE FRAMEWORK MODEL STEPS
+bare.py PACKAGE REFERENCE MODEL STEPS: `torch` and `jax` are the loops that a person would write by hand, `lightning` is
+Lightning's own Trainer with as little on as it can.
 """
 
 import importlib
@@ -23,7 +24,7 @@ def batches(steps):
         yield images[chosen], labels[chosen]
 
 
-def lightning(package, model, steps):
+def torch(package, model, steps):
     """PyTorch with fused AdamW."""
     import torch
 
@@ -39,7 +40,34 @@ def lightning(package, model, steps):
     return steps / (time.perf_counter() - start)
 
 
-def nnx(package, model, steps):
+def lightning(package, model, steps):
+    """`Trainer(barebones=True)`, automatic optimization, the same optimizer."""
+    import lightning as L
+    import torch
+
+    class Module(L.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.net = create(package, model, "torch")
+
+        def on_train_batch_start(self, batch, batch_idx):
+            if batch_idx == WARM_UP:
+                self.start = time.perf_counter()
+
+        def training_step(self, batch, batch_idx):
+            x, y = batch
+            return torch.nn.functional.cross_entropy(self.net(x / 127.5 - 1), y.long())
+
+        def configure_optimizers(self):
+            return torch.optim.AdamW(self.parameters(), 1e-3, fused=True)
+
+    loader = [(torch.from_numpy(x), torch.from_numpy(y)) for x, y in batches(WARM_UP + steps)]
+    module = Module()
+    L.Trainer(max_epochs=1, accelerator="cpu", barebones=True).fit(module, loader)
+    return steps / (time.perf_counter() - module.start)
+
+
+def jax(package, model, steps):
     """jax.jit with donation."""
     import jax
     import optax
@@ -77,5 +105,5 @@ def create(package, model, file, **options):
 
 
 if __name__ == "__main__":
-    package, framework, model, steps = sys.argv[1:]
-    print({"lightning": lightning, "nnx": nnx}[framework](package, model, int(steps)))
+    package, reference, model, steps = sys.argv[1:]
+    print({"torch": torch, "lightning": lightning, "jax": jax}[reference](package, model, int(steps)))

@@ -4,9 +4,10 @@
     make bench ARGS="--pairs 1"     quicker, and rougher
     make bench ARGS=--quick         a few steps and images: whether it runs, no figures
 
-A pair is two processes, one after the other: the bare loop (bare.py), and `train.py` with its preset, logging, events,
-histograms, pictures, progress and checkpoints. The figure is the median of the pairs' ratios, with the smallest and the
-largest. Validation is not in the steps' time; a run's own `steps_per_second` says so on both sides.
+A pair is two processes, one after the other: a bare loop or Lightning's own Trainer with nothing on (bare.py), and
+`train.py` with its preset, logging, events, histograms, pictures, progress and checkpoints. The figure is the median of
+the pairs' ratios, with the smallest and the largest. Validation is not in the steps' time; a run's own
+`steps_per_second` says so on both sides.
 """
 
 import argparse
@@ -25,6 +26,8 @@ HERE = Path(__file__).parent
 PROJECT = HERE.parent / "build" / "bench"
 PRESETS = {"mlp": "mnist_mlp", "convnet": "mnist"}
 STEPS = {"mlp": 6000, "convnet": 400}
+REFERENCES = {"lightning": ["torch", "lightning"], "nnx": ["jax"]}
+TITLES = {"torch": "PyTorch, a loop", "lightning": "Lightning, barebones", "jax": "jax.jit, a loop"}
 
 
 def main():
@@ -37,15 +40,21 @@ def main():
     if arguments.quick:
         arguments.pairs, STEPS["mlp"], STEPS["convnet"] = 1, 40, 40
     bake()
-    print("| model | framework | bare loop, steps/s | with everything on, steps/s | ratio (smallest to largest) |")
-    print("|---|---|---|---|---|")
+    print("| model | framework | beside | its steps/s | with everything on, steps/s | ratio (smallest to largest) |")
+    print("|---|---|---|---|---|---|")
     for model in arguments.models:
         for framework in arguments.frameworks:
-            pairs = [(bare(framework, model), trained(framework, model)) for _ in range(arguments.pairs)]
-            ratios = [b / a for a, b in pairs]
-            bare_rate, rate = (statistics.median(column) for column in zip(*pairs, strict=True))
-            spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-            print(f"| {model} | {framework} | {bare_rate:,.0f} | {rate:,.0f} | {spread} |", flush=True)
+            rounds = []
+            for _ in range(arguments.pairs):
+                found = {reference: bare(reference, model) for reference in REFERENCES[framework]}
+                rounds.append((found, trained(framework, model)))
+            for reference in REFERENCES[framework]:
+                pairs = [(found[reference], rate) for found, rate in rounds]
+                ratios = [b / a for a, b in pairs]
+                bare_rate, rate = (statistics.median(column) for column in zip(*pairs, strict=True))
+                spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+                row = (model, framework, TITLES[reference], f"{bare_rate:,.0f}", f"{rate:,.0f}", spread)
+                print(f"| {' | '.join(row)} |", flush=True)
     print("\n" + python(HERE / "folder.py", "bench", *(["--pairs", 1, "--images", 64] if arguments.quick else [])))
 
 
@@ -69,8 +78,8 @@ def idx(path, values):
         file.write(header + values.astype(np.uint8).tobytes())
 
 
-def bare(framework, model):
-    return float(python(HERE / "bare.py", "bench", framework, model, STEPS[model]))
+def bare(reference, model):
+    return float(python(HERE / "bare.py", "bench", reference, model, STEPS[model]))
 
 
 def trained(framework, model):

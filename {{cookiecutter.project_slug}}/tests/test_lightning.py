@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import MONITOR, SMALL, TASK, load_data, make_engine, steps
+from conftest import MONITOR, SMALL, TASK, history, load_data, make_engine, steps
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers.logger import DummyLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -78,6 +78,63 @@ def test_an_interrupted_run_ends_with_the_same_bits(project, monkeypatch):
     [before], [after] = whole["optimizer_states"], again["optimizer_states"]
     for key, moments in before["state"].items():
         assert all(torch.equal(value, after["state"][key][name]) for name, value in moments.items())
+
+
+class Epochs(Callback):
+    """Which hooks were called, at which step; kept in checkpoints."""
+
+    def __init__(self):
+        self.seen = []
+
+    def state_dict(self):
+        return {"seen": self.seen}
+
+    def load_state_dict(self, state):
+        self.seen = state["seen"]
+
+    def on_train_epoch_start(self, trainer, module):
+        self.seen.append(["start", trainer.current_epoch, module.step])
+
+    def on_train_epoch_end(self, trainer, module):
+        self.seen.append(["end", trainer.current_epoch, module.step])
+
+    def on_validation_end(self, trainer, module):
+        self.seen.append(["validated", trainer.current_epoch, module.step])
+
+
+class Plateau(Module):
+    """Whose rate follows the validation."""
+
+    def configure_optimizers(self):
+        optimizer = self.create_optimizer(self.net)
+        schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, threshold=1e9)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "monitor": "val/loss"}}
+
+
+@pytest.mark.parametrize("val_every", [3, 4])
+def test_a_run_that_stops_after_every_step_is_the_same_run(project, monkeypatch, val_every):
+    """At and between ends of epochs and validations, with what a person has brought."""
+    made = []
+
+    def callbacks(config):
+        made.append(Epochs())
+        return [made[-1]]
+
+    monkeypatch.setattr(extensions, "callbacks", callbacks)
+    quarter = len(load_data(config()).train) // 4 // 2 * 2
+    options = (*steps(10), f"--data.batch_size={quarter}", "--trainer.accumulate=2", f"--trainer.val_every={val_every}")
+    options += ("--trainer.log_every=1", "--optimizer.ema_decay=0.9", "--trainer.checkpoint_every=3")
+    whole = workflow.train(config(*options, "--name=whole"), Plateau)
+    seen = made[-1].seen
+    for _ in range(11):
+        cut = workflow.train(config(*options, "--name=cut", "--trainer.max_minutes=1e-9"), Plateau)
+    assert made[-1].seen == seen and len(made) == 11
+    assert history(cut) == history(whole)
+    a, b = map(last_checkpoint, (whole, cut))
+    assert all(torch.equal(value, b["state_dict"][name]) for name, value in a["state_dict"].items())
+    assert a["loops"]["fit_loop"]["epoch_loop.batch_progress"] == b["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+    rates = [line["train/learning_rate"] for line in history(whole) if "train/learning_rate" in line]
+    assert rates[0] > rates[-1]
 
 
 class Foreign(Callback):

@@ -10,6 +10,7 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.utilities.exceptions import _TunerExitException  # ends `fit` as one that has succeeded
 
 from ...errors import RunError
 from ..session import Session
@@ -34,6 +35,7 @@ class RunFolder(Checkpoint):
         self.between = False  # two steps, of which the first was taken here
         self.outputs: list[dict[str, torch.Tensor]] = []  # of each micro-batch of a step that is logged
         self.rate = 0.0  # the optimizer's, in the last step
+        self.metrics: dict[str, float] = {}  # that a checkpoint has brought
 
     def setup(self, trainer: L.Trainer, module: TaskModule, stage: str) -> None:
         module.recorded = True
@@ -44,6 +46,7 @@ class RunFolder(Checkpoint):
         return self.session.step == self.session.run.record.start > 0
 
     def on_load_checkpoint(self, trainer: L.Trainer, module: TaskModule, checkpoint: dict[str, Any]) -> None:
+        self.metrics = checkpoint.get("callback_metrics", {})
         if self._begins:
             begin_at(self.session.step, checkpoint, trainer, self.session.plan.steps_per_epoch)
         elif "frozen" in checkpoint:  # BaseFinetuning freezes anew what it has unfrozen
@@ -53,25 +56,33 @@ class RunFolder(Checkpoint):
     def on_save_checkpoint(self, trainer: L.Trainer, module: TaskModule, checkpoint: dict[str, Any]) -> None:
         as_saved(checkpoint)
         checkpoint["frozen"] = frozen(module)
+        checkpoint["callback_metrics"] = {name: float(value) for name, value in trainer.callback_metrics.items()}
         for part in ("callbacks", "lr_schedulers"):
             checkpoint[part] = plain(checkpoint[part], part)
 
     def on_train_start(self, trainer: L.Trainer, module: TaskModule) -> None:
         if self._begins:
             follow_config(trainer, module)
+        # What a callback or a schedule monitors may have been validated before the run was stopped.
+        trainer.callback_metrics.update({name: torch.tensor(value) for name, value in self.metrics.items()})
         self.session.begin(parameters(module), frozen(module))
         self.session.listen()  # again: the handler that Lightning has set since would leave with nothing saved
 
     def on_train_batch_start(self, trainer: L.Trainer, module: TaskModule, batch: Any, batch_idx: int) -> None:
         session, plan = self.session, self.session.plan
+        if self.metrics:
+            # To Lightning, which knows no metrics of before, this epoch would not end as others: without schedules.
+            trainer.fit_loop.on_iteration_done()
+            self.metrics = {}
         if self.between:
             self.between = False
             stopping = session.stopping  # asked once: a later signal waits for the next step
             if self.due or stopping:
                 self._save(trainer, module)
             if stopping:
-                trainer.should_stop = module.leaving = True
-                return
+                # Between two batches: `should_stop` would validate once more, and end the epoch.
+                trainer.fit_loop.on_run_end()
+                raise _TunerExitException
         if self.profiler and session.step == plan.profile.start:
             self.profiler.start()
         module.norm_wanted = plan.logs(session.step + 1)

@@ -42,8 +42,7 @@ class TaskModule(L.LightningModule):
         self.measured: dict[str, Any] = {}  # what the metrics found last: numbers and arrays
         self.register_buffer("skipped", torch.tensor(0))  # updates left out, as they were not finite
         self.grad_norm: torch.Tensor | None = None  # of the last update, before clipping, where it is wanted
-        # A run's record sets these: it logs by itself, wants the norm where it does, and leaves between two batches.
-        self.recorded = self.norm_wanted = self.leaving = False
+        self.recorded = self.norm_wanted = False  # set by a run's record, which logs by itself
 
     def create_model(self) -> nn.Module:
         raise NotImplementedError
@@ -109,11 +108,10 @@ class TaskModule(L.LightningModule):
         for metric in self.metrics.values():
             metric.process_group = getattr(self.trainer.strategy, "metrics_group", None)
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> int | None:
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # Dropout is a function of (seed, step, micro-batch, part): no checkpoint has to hold a generator's state.
         piece = batch_idx % self.trainer.accumulate_grad_batches
         seed(self.device, seed_of(self.config.seed, self.step, piece, mesh.part(self.trainer.strategy)))
-        return -1 if self.leaving else None
 
     def on_train_batch_end(self, outputs: Mapping[str, Any], batch: Batch, batch_idx: int) -> None:
         if not self.recorded and outputs:
