@@ -25,8 +25,17 @@ class DataModule(L.LightningDataModule):
     def __init__(self, config: Config, data: Dataset | None = None):
         super().__init__()
         self.config, self.data = config, data or tasks.find(config.task).load(config, None)
-        self.batch_size = config.data.batch_size  # of a step, where `Tuner.scale_batch_size` sets it
+        self._batch_size = config.data.batch_size
         self.resident: Tensors = {}  # the training data, where they stay on the device
+
+    @property
+    def batch_size(self) -> int:
+        """Of a step. `Tuner.scale_batch_size` sets it, and more than all examples are none."""
+        return self._batch_size
+
+    @batch_size.setter
+    def batch_size(self, value: int) -> None:
+        self._batch_size = min(value, len(self.data.train))
 
     def train_dataloader(self) -> "TrainLoader":
         return TrainLoader(self)
