@@ -18,6 +18,7 @@ MODEL = (
 )
 
 
+@pytest.mark.slow
 def test_devices_that_cut_kernels_are_one_device(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     meshes = {"one": mesh(), "tensor": mesh(tensor=2), "all": mesh(data=2, fsdp=2, tensor=2)}

@@ -21,7 +21,10 @@ LARGE = {"resnet18": "small", "resnet34": "imagenet", "resnet50": "small"}
 SLOW = {"resnet_small": ["--data.batch_size=20"]}
 
 
-@pytest.mark.parametrize("model", [model for model in MODELS if model not in LARGE])
+@pytest.mark.parametrize(
+    "model",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in MODELS if name not in LARGE],
+)
 def test_a_run_is_the_same(project, model):
     assert_runs_agree(TASK, f"--model.name={model}", *SLOW.get(model, []))
 
