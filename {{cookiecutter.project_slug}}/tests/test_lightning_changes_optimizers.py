@@ -22,6 +22,7 @@ from {{cookiecutter.package_name}} import build, train
 from {{cookiecutter.package_name}}.errors import RunError
 from {{cookiecutter.package_name}}.extensions import lightning as extensions
 from {{cookiecutter.package_name}}.run import read_result
+from {{cookiecutter.package_name}}.trainers.lightning import trainer as trainer_module
 from {{cookiecutter.package_name}}.trainers.schedule import learning_rate
 
 PLAIN = ("--optimizer.name=sgd", "--optimizer.momentum=0", "--optimizer.weight_decay=0")
@@ -211,6 +212,7 @@ def update(run, recorder):
 def test_float16_clips_and_logs_the_gradient_that_is_not_scaled(project, fused, monkeypatch):
     own = {} if fused else {"sgd": lambda groups, config: torch.optim.SGD(groups, config.learning_rate)}
     monkeypatch.setattr(extensions, "OPTIMIZERS", own)
+    monkeypatch.setattr(trainer_module, "LOSS_SCALE", 2.0**10)  # the largest at which no task's first gradient overflows
     norms = {}
     for precision in ("float32", "float16"):
         options = (*plain(*PLAIN), f"--accelerator.precision={precision}", "--optimizer.learning_rate=1")

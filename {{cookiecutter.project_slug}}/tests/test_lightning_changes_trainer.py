@@ -31,12 +31,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 def plain_trainer(**flags):
     """What a person makes who does not know of `build`."""
-    quiet = {
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-    }
+    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     return L.Trainer(**{"accelerator": "cpu", "devices": 1, **quiet, **flags})
 
 
@@ -183,10 +178,10 @@ def test_the_rate_that_the_tuner_finds_is_trained_with(project):
 
 
 def test_the_tuner_finds_a_batch_size_that_fits_the_data(project):
-    for trials, expected in ((2, 64), (25, rows())):
-        module, data, trainer = build(config(*epochs(1), "--data.batch_size=32"))
+    for trials, first, expected in ((2, 32, 64), (25, rows() // 4 * 2, rows())):
+        module, data, trainer = build(config(*epochs(1)))
         tuner = Tuner(trainer)
-        found = tuner.scale_batch_size(module, datamodule=data, steps_per_trial=1, max_trials=trials, init_val=32)
+        found = tuner.scale_batch_size(module, datamodule=data, steps_per_trial=1, max_trials=trials, init_val=first)
         assert found == data.batch_size == expected
         assert len(data.train_dataloader()) == rows() // found
 
@@ -260,7 +255,7 @@ if __name__ == "__main__":
     folder, strategy, *options = sys.argv[1:]
     recorder = Recorder()
     module, data, _ = build(config(*options))
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     trainer = L.Trainer(accelerator="cpu", devices=2, strategy=strategy, max_steps=3, callbacks=recorder, **quiet)
     trainer.fit(module, data)
     torch.save((recorder.batches, weights(module)), f"{folder}/{trainer.global_rank}.pt")

@@ -1,6 +1,6 @@
 """Regression in PyTorch Lightning: the model, its loss and its metrics."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -33,7 +33,7 @@ class Module(TaskModule):
 
 
 def create_metrics(spec: Mapping[str, Any]) -> MetricCollection:
-    metrics = {name: OfSums(formula) for name, formula in formulas(spec["scale"]).items()}
+    metrics = {name: OfSums(name, spec["scale"]) for name in formulas(spec["scale"])}
     return MetricCollection(metrics, compute_groups=False)
 
 
@@ -64,13 +64,13 @@ def predict(model: nn.Module, batch: Batch) -> torch.Tensor:
 
 
 class OfSums(Metric):
-    """A formula over the sums that `metrics` tells."""
+    """One of the `formulas` over sums."""
 
     full_state_update = False
 
-    def __init__(self, formula: Callable[..., torch.Tensor]):
+    def __init__(self, formula: str, scale: float):
         super().__init__()
-        self.formula = formula
+        self.formula, self.scale = formula, scale  # no function, which could not be pickled
         self.add_state("sums", torch.zeros(SUMS, dtype=torch.float32), dist_reduce_fx="sum")
 
     def update(self, predictions: torch.Tensor, targets: torch.Tensor) -> None:
@@ -79,4 +79,4 @@ class OfSums(Metric):
         self.sums += terms.sum(1)
 
     def compute(self) -> torch.Tensor:
-        return self.formula(*self.sums)
+        return formulas(self.scale)[self.formula](*self.sums)

@@ -44,7 +44,8 @@ from .processes import environment, joined, quiet, together
 
 # Lightning 2.6.6 asks torch >= 2.12 for a tree in a way that torch is about to drop: not ours, and not the reader's.
 warnings.filterwarnings("ignore", r".*treespec, LeafSpec", FutureWarning)
-
+# In float16, whose first updates may overflow and be left out.
+warnings.filterwarnings("ignore", r"Detected call of `lr_scheduler.step\(\)` before", UserWarning)
 
 # What they find, and how to find it without them.
 FINDERS = {
@@ -87,9 +88,8 @@ def make_trainer(config: Config, plan: Plan | None = None, **overrides: Any) -> 
     callbacks = _listed(overrides.pop("callbacks", None))
     for callback in callbacks:
         if finder := next((name for kind, name in FINDERS.items() if isinstance(callback, kind)), None):
-            raise InputError(
-                f"{type(callback).__name__} as a callback would change what the config says: use Tuner(trainer).{finder}"
-            )
+            name = type(callback).__name__
+            raise InputError(f"{name} as a callback would change what the config says: use Tuner(trainer).{finder}")
     if trainer.on_nan == "skip" or settings.precision == "float16":
         callbacks.append(SkipNotFinite())
     plugins = environment(len(found) * settings.nodes)
