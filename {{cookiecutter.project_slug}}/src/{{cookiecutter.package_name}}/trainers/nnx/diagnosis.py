@@ -22,12 +22,12 @@ def first_not_finite(
 ) -> tuple[int, str] | None:
     """(step, what) between a checkpoint, or the beginning, and step `end`; None where all is finite this time."""
     state = engine.restore(start) if start else engine.init()
-    train_step, rates = engine.train_step(data.augment), engine.learning_rates(plan)
+    train_step, shares = engine.train_step(data.augment), engine.shares(plan)
     resident = engine.devices.put(batches.resident, engine.devices.whole)
     for step in range(int(state.step), end):
         batch = engine.devices.cut(batches.stack(step, 1), 1)
         before = jax.tree.map(jnp.copy, state)  # the step takes what it is given
-        state, logs = train_step(state, batch, rates, True, resident)
+        state, logs = train_step(state, batch, shares, True, resident)
         mean = sum(value for name, value in logs.items() if name.startswith("loss/"))
         if not (jnp.isfinite(mean) and is_finite(state.params)):
             batch = jax.tree.map(lambda x: x[0], batch)

@@ -75,7 +75,7 @@ class Engine:
         train_step = self.train_step(data.augment)
         resident = self.devices.put(batches.resident, self.devices.whole)
         session.begin(self.parameters(state), self.frozen(state))
-        rates, end = self.learning_rates(plan), schedule_steps(self.config, plan)
+        shares, end = self.shares(plan), schedule_steps(self.config, plan)
         step = int(state.step)
         stopping = session.run.out_of_patience
         calls = plan.calls(step, self.config.frameworks["nnx"].steps_per_call)
@@ -85,7 +85,7 @@ class Engine:
                 jax.profiler.start_trace(session.run.folder)
             batch = next(stream)
             steps = len(next(iter(batch.values())))
-            state, logs = train_step(state, self.devices.cut(batch, 1), rates, plan.logs(step + steps), resident)
+            state, logs = train_step(state, self.devices.cut(batch, 1), shares, plan.logs(step + steps), resident)
             if self.devices.one_step_at_a_time:
                 jax.block_until_ready(state)
             step += steps
@@ -106,11 +106,11 @@ class Engine:
                 with session.pause():
                     session.save(functools.partial(checkpoint.save, state=state), bool(is_finite(state.params)))
 
-    def learning_rates(self, plan: Plan) -> jax.Array:
-        """Of every step, float [total steps]."""
-        end = schedule_steps(self.config, plan)
-        rates = [learning_rate(step, self.config.optimizer, end) for step in range(plan.total_steps)]
-        return self.devices.put(np.asarray(rates, jnp.result_type(float)), self.devices.whole)
+    def shares(self, plan: Plan) -> jax.Array:
+        """Of the peak learning rate, at every step: float [total steps]."""
+        config, end = self.config.optimizer, schedule_steps(self.config, plan)
+        shares = [learning_rate(step, config, end) / config.learning_rate for step in range(plan.total_steps)]
+        return self.devices.put(np.asarray(shares, jnp.result_type(float)), self.devices.whole)
 
     def validate(self, state: TrainState, batch_size: int, data: Dataset, plan: Plan, session: Session) -> bool:
         """Metrics, histograms and pictures. Returns whether this is the best so far."""

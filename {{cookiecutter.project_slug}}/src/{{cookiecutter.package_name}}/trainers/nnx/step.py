@@ -33,9 +33,10 @@ def make_train_step(
     parts: int = 1,
     shardings: Any = None,
 ):
-    """(state, batches, learning_rates, with_norm, resident) -> (state, logs of the last step).
+    """(state, batches, shares, with_norm, resident) -> (state, logs of the last step).
 
-    batches: leaves [steps, batch, ...]: so many steps in one dispatch. learning_rates: float [total steps], by step.
+    batches: leaves [steps, batch, ...]: so many steps in one dispatch. shares: float [total steps], of the peak
+    learning rate, by step.
     resident: the training data where they stay on the device; `augment` is then part of the step.
     logs: `loss/<name>` for each loss, and the parts that it names; `grad_norm` over all of them, which without
     `with_norm` is left at 0 unless the update needs it: on a CPU it takes as long as a tenth of a small network's step;
@@ -49,11 +50,11 @@ def make_train_step(
     accumulate, clip_norm, ema_decay = config.trainer.accumulate, config.optimizer.clip_norm, config.optimizer.ema_decay
 
     def train_step(
-        state: TrainState, batch: Batch, learning_rates: jax.Array, with_norm: jax.Array, resident: Batch
+        state: TrainState, batch: Batch, shares: jax.Array, with_norm: jax.Array, resident: Batch
     ) -> tuple[TrainState, dict[str, jax.Array]]:
         if resident:
             batch = make_batch(batch, augment, resident)
-        share = learning_rates[state.step] / config.optimizer.learning_rate  # of the peak, which the optimizer holds
+        share = shares[state.step]  # of the learning rate that the optimizer holds
         logs, square_norm, scale = {}, 0.0, state.loss_scale
         guarded = scale is not None or config.trainer.on_nan == "skip"
         for i, name in enumerate(losses):
@@ -127,10 +128,8 @@ def make_train_step(
         means = {name: total / weight for name, total in totals.items()}
         return jax.tree.map(lambda g: g / (weight * scale), grads), means.pop(""), means, rest
 
-    def train_steps(
-        state: TrainState, batches: Batch, learning_rates: jax.Array, with_norm: jax.Array, resident: Batch
-    ):
-        shared = (learning_rates, with_norm, resident)
+    def train_steps(state: TrainState, batches: Batch, shares: jax.Array, with_norm: jax.Array, resident: Batch):
+        shared = (shares, with_norm, resident)
         if jax.tree.leaves(batches)[0].shape[0] == 1:
             return train_step(state, jax.tree.map(lambda x: x[0], batches), *shared)
         state, logs = jax.lax.scan(lambda s, batch: train_step(s, batch, *shared), state, batches)
