@@ -13,6 +13,7 @@ from torchmetrics import MetricCollection
 from .. import load_config
 from ..schedule import average_weight, learning_rate
 from . import mesh
+from .devices import seed, seed_of
 from .optimizers import Schedule, create_optimizer
 
 Batch = dict[str, torch.Tensor]
@@ -146,15 +147,3 @@ class TaskModule(L.LightningModule):
         self.log_dict(
             {f"{split}/{name}": value for name, value in numbers.items()}, logger=False if self.recorded else None
         )
-
-
-def seed(device: torch.device, value: int) -> None:
-    """Seeds the generator that dropout draws from; torch.manual_seed seeds every kind of device, in a millisecond."""
-    generator = torch.cuda.default_generators[device.index] if device.type == "cuda" else torch.default_generator
-    generator.manual_seed(value)
-
-
-def seed_of(*numbers: int) -> int:
-    """64 bits: each of up to four numbers is mixed by an odd constant of its own, so that neighbours share nothing."""
-    odd = (0x9E3779B97F4A7C15, 0xD1B54A32D192ED03, 0xA0761D6478BD642F, 0xE7037ED1A0B428DB)
-    return sum(number * factor for number, factor in zip(numbers, odd, strict=False)) % 2**63
