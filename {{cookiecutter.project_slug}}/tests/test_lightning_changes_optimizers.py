@@ -212,7 +212,7 @@ def update(run, recorder):
 def test_float16_clips_and_logs_the_gradient_that_is_not_scaled(project, fused, monkeypatch):
     own = {} if fused else {"sgd": lambda groups, config: torch.optim.SGD(groups, config.learning_rate)}
     monkeypatch.setattr(extensions, "OPTIMIZERS", own)
-    monkeypatch.setattr(trainer_module, "LOSS_SCALE", 2.0**10)  # the largest at which no task's first gradient overflows
+    monkeypatch.setattr(trainer_module, "LOSS_SCALE", 2.0**10)  # the first gradient does not overflow
     norms = {}
     for precision in ("float32", "float16"):
         options = (*plain(*PLAIN), f"--accelerator.precision={precision}", "--optimizer.learning_rate=1")
