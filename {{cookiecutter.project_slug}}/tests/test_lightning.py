@@ -10,6 +10,7 @@ import torch
 from conftest import MONITOR, SMALL, TASK, history, load_data, make_engine, steps
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers.logger import DummyLogger
+from lightning.pytorch.utilities import exceptions
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from {{cookiecutter.package_name}} import build, trainers
@@ -46,6 +47,13 @@ def last_checkpoint(folder):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     return workflow.train(config(*steps(2), f"--run_dir={tmp_path_factory.mktemp('runs')}"))
+
+
+def test_what_is_lightnings_own_is_still_there():
+    """Names that it may change: its version has an upper bound for them."""
+    loop = make_trainer(config()).fit_loop.epoch_loop
+    assert callable(type(loop)._broadcast_sigterm_tensor) and "_batches_that_stepped" in loop.on_save_checkpoint()
+    assert issubclass(exceptions._TunerExitException, Exception)
 
 
 def test_a_checkpoint_holds_plain_data_only(trained):

@@ -112,6 +112,8 @@ def test_in_float32_it_goes_on_within_rounding(project, task, framework):
 WAYS = [
     EVERYTHING,
     ("--optimizer.name=sgd",),
+    ("--optimizer.name=rmsprop",),
+    ("--optimizer.name=muon",),
     ("--accelerator.precision=float16", "--trainer.on_nan=skip"),
 ]
 

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities.exceptions import _TunerExitException  # ends `fit` as one that has succeeded
 
 from ...errors import RunError
-from ..session import Session
+from ..session import Session, check_parts
 from . import SUFFIX
 from .counts import as_saved, begin_at
 from .manual import ManualModule
@@ -138,6 +138,7 @@ class RunFolder(Checkpoint):
     def _log(self, trainer: L.Trainer, module: TaskModule) -> None:
         """The step's losses, and what these name beside them: the mean over micro-batches and devices."""
         outputs, self.outputs = self.outputs, []
+        check_parts(name for name in outputs[0] if name != "loss" and not name.startswith("loss/"))
         means = {name: torch.stack([output[name].detach() for output in outputs]).mean() for name in outputs[0]}
         logs = {name: float(trainer.strategy.reduce(value, reduce_op="mean")) for name, value in means.items()}
         if "loss" in logs:  # which Lightning has divided by the number of micro-batches
