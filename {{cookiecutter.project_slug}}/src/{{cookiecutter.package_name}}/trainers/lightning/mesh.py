@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import lightning as L
 import torch
 import torch.distributed as dist
 from lightning.pytorch.plugins.precision import Precision
@@ -56,6 +57,19 @@ def share(strategy: Strategy, batch_size: int, accumulate: int) -> Share:
     """What this process reads of a batch. Raises InputError where a batch cannot be cut so."""
     parts = strategy.distributed_sampler_kwargs["num_replicas"] if isinstance(strategy, ParallelStrategy) else 1
     return Mesh(parts).share(batch_size, accumulate, [part(strategy)])
+
+
+def fixed(weight: torch.Tensor | float, trainer: L.Trainer | None) -> torch.Tensor | float:
+    """A loss's own weight, which is that of every micro-batch and device, as a number of examples is.
+
+    Raises InputError where there are several of these, and it is computed from what is in them.
+    """
+    if isinstance(weight, torch.Tensor) and trainer and trainer.accumulate_grad_batches * trainer.world_size > 1:
+        raise InputError(
+            "the weight of a loss is computed from the batch, and micro-batches and devices have other ones: give the "
+            "dataset its `weights`, or set trainer.accumulate = 1 and accelerator.devices = 1"
+        )
+    return weight
 
 
 class Cut(ModelParallelStrategy):

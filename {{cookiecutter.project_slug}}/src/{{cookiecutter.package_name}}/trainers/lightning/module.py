@@ -75,7 +75,7 @@ class TaskModule(L.LightningModule):
         takes the mean of the gradients: so the loss is exact on any number of both.
         """
         total, weight, parts = (*found, {})[:3]
-        weight = batch.get("weight", weight)
+        weight = batch["weight"] if "weight" in batch else mesh.fixed(weight, self._trainer)
         return {"loss": total / weight, **{name: value.detach() / weight for name, value in parts.items()}}
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:

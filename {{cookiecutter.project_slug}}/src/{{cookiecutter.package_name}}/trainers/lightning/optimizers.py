@@ -1,7 +1,7 @@
 """The optimizers that `optimizer.name` knows; yours stand in extensions/lightning.py.
 
 Each gets parameters in groups with their `weight_decay`, and begins with the learning rate `config.learning_rate`, of
-which the schedule takes a share.
+which the schedule takes a share. A group that is added later has `config.weight_decay`.
 """
 
 import importlib
@@ -24,31 +24,33 @@ Groups = list[dict[str, Any]]
 
 def adamw(groups: Groups, config: OptimizerConfig, fused: bool = True) -> torch.optim.Optimizer:
     """AdamW (Loshchilov and Hutter, 2019): the decay is no part of the gradient."""
-    return torch.optim.AdamW(groups, config.learning_rate, (config.momentum, config.beta2), EPSILON, fused=fused)
+    betas, decay = (config.momentum, config.beta2), config.weight_decay
+    return torch.optim.AdamW(groups, config.learning_rate, betas, EPSILON, decay, fused=fused)
 
 
 def adam(groups: Groups, config: OptimizerConfig, fused: bool = True) -> torch.optim.Optimizer:
     """Adam (Kingma and Ba, 2015), with L2: the decay is added to the gradient."""
-    return torch.optim.Adam(groups, config.learning_rate, (config.momentum, config.beta2), EPSILON, fused=fused)
+    betas, decay = (config.momentum, config.beta2), config.weight_decay
+    return torch.optim.Adam(groups, config.learning_rate, betas, EPSILON, decay, fused=fused)
 
 
 def sgd(groups: Groups, config: OptimizerConfig, fused: bool = True) -> torch.optim.Optimizer:
     """Gradient descent with momentum, Nesterov's too, and L2."""
     cut = any(isinstance(p, DTensor) for group in groups for p in group["params"])  # torch has no fused one of parts
     how = {"foreach": fused} if cut else {"fused": fused}
-    return torch.optim.SGD(groups, config.learning_rate, config.momentum, nesterov=config.nesterov, **how)
+    options = {"momentum": config.momentum, "nesterov": config.nesterov, "weight_decay": config.weight_decay}
+    return torch.optim.SGD(groups, config.learning_rate, **options, **how)
 
 
 def rmsprop(groups: Groups, config: OptimizerConfig, fused: bool = True) -> torch.optim.Optimizer:
     """RMSProp (Tieleman and Hinton, 2012), not centred, with momentum and L2. torch has none that is fused."""
-    return torch.optim.RMSprop(
-        groups, config.learning_rate, config.beta2, EPSILON, momentum=config.momentum, foreach=fused
-    )
+    options = {"momentum": config.momentum, "weight_decay": config.weight_decay}
+    return torch.optim.RMSprop(groups, config.learning_rate, config.beta2, EPSILON, **options, foreach=fused)
 
 
 def muon(groups: Groups, config: OptimizerConfig, fused: bool = True) -> torch.optim.Optimizer:
     """Muon of matrices, AdamW of all else."""
-    return Muon(groups, config.learning_rate, (config.momentum, config.beta2))
+    return Muon(groups, config.learning_rate, (config.momentum, config.beta2), config.weight_decay)
 
 
 class Muon(torch.optim.Optimizer):
