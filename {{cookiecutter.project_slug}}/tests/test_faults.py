@@ -166,7 +166,7 @@ def test_updates_that_are_not_finite_can_be_skipped(project, framework):
 
 
 def test_memory_that_is_short_is_one_line(cli, project, framework, monkeypatch):
-    def allocate(self, parameters):
+    def allocate(self, parameters, frozen=()):
         np.zeros(2**50, np.uint8)
 
     monkeypatch.setattr(session.Session, "begin", allocate)

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from conftest import SMALL, TASK, First, load_data, make_engine, steps, values_of
 
-from {{cookiecutter.package_name}} import trainers
+from {{cookiecutter.package_name}} import build, train, trainers
 from {{cookiecutter.package_name}}.data.batches import TrainBatches
+from {{cookiecutter.package_name}}.errors import InputError
 from {{cookiecutter.package_name}}.run import read_record
 from {{cookiecutter.package_name}}.trainers import session, workflow
 from {{cookiecutter.package_name}}.trainers.nnx.train_state import LossScale
@@ -45,6 +46,14 @@ def run_steps(settings, dispatches, steps_per_dispatch):
         batch = batches.stack(i * steps_per_dispatch, steps_per_dispatch)
         state, logs = train_step(state, batch, np.full(100, 0.01), True, {})
     return train_step, state, logs
+
+
+def test_what_is_for_classes_is_told_in_one_line(project):
+    with pytest.raises(InputError, match="trains functions, and no class"):
+        train(config(), SimpleNamespace)
+    with pytest.raises(InputError, match=r"use train\(config\)"):
+        build(config())
+    assert not (project / "runs").exists()
 
 
 def test_the_step_is_compiled_once():

@@ -60,7 +60,8 @@ def test_a_cache_changes_nothing():
 def test_a_cache_is_no_part_of_the_model():
     model = abstract(CONFIG, VOCABULARY)
     before = jax.tree.structure(nnx.state(model))
-    nnx.eval_shape(lambda model: model.read(jnp.asarray(TOKENS), model.create_cache(2))[1], model)
+    tokens = jnp.asarray(TOKENS, jnp.int32)
+    nnx.eval_shape(lambda model: model.read(tokens, model.create_cache(2))[1], model)
     assert jax.tree.structure(nnx.state(model)) == before
 
 

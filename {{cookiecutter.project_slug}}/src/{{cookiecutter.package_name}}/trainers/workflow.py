@@ -88,6 +88,8 @@ def train(config: Config, module: type | None = None) -> Path:
     check(config)
     task = tasks.find(config.task)
     framework = frameworks()[config.framework]
+    if module and not hasattr(framework, "build"):
+        raise InputError(f"framework = {config.framework!r} trains functions, and no class: change those of the task")
     processes = framework.join(config)
     config = _taken_over(config, processes)
     try:

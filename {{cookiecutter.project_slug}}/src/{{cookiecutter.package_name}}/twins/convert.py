@@ -56,7 +56,7 @@ def convert(config: Config, best: bool) -> Path:
         raise InputError(f"{path} is a run of {there.framework} already: {others}")
     record, spec = sound_record(path), read_spec(path)
     run = Run.new(config, record)
-    reader, writer = _engine(there, spec), _engine(config, spec)
+    writer, reader = _engine(config, spec), _engine(there, spec)
     checkpoints, found = {record.last: record.step}, run.record
     if best and record.best:
         checkpoints = {record.best: record.best_step} | checkpoints
