@@ -7,22 +7,23 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import MONITOR, SMALL, TASK, history, load_data, make_engine, steps
+from conftest import MONITOR, SMALL, TASK, history, load_data, make_engine, steps, without_dropout
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.utilities import exceptions
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from {{cookiecutter.package_name}} import build, trainers
+from {{cookiecutter.package_name}} import build, load, trainers
 from {{cookiecutter.package_name}} import task as tasks
-from {{cookiecutter.package_name}}.errors import RunError, Stopped
+from {{cookiecutter.package_name}}.errors import InputError, RunError, Stopped
 from {{cookiecutter.package_name}}.extensions import lightning as extensions
 from {{cookiecutter.package_name}}.run import read_record, read_result
 from {{cookiecutter.package_name}}.trainers import session, workflow
-from {{cookiecutter.package_name}}.trainers.lightning.callbacks import plain
 from {{cookiecutter.package_name}}.trainers.lightning.data import tensors
+from {{cookiecutter.package_name}}.trainers.lightning.devices import seed_of
 from {{cookiecutter.package_name}}.trainers.lightning.logger import EventLogger
-from {{cookiecutter.package_name}}.trainers.lightning.module import TaskModule, seed_of
+from {{cookiecutter.package_name}}.trainers.lightning.module import TaskModule
+from {{cookiecutter.package_name}}.trainers.lightning.plain import plain
 from {{cookiecutter.package_name}}.trainers.lightning.trainer import make_trainer
 from {{cookiecutter.package_name}}.trainers.schedule import LOSS_SCALE
 
@@ -143,6 +144,66 @@ def test_a_run_that_stops_after_every_step_is_the_same_run(project, monkeypatch,
     assert a["loops"]["fit_loop"]["epoch_loop.batch_progress"] == b["loops"]["fit_loop"]["epoch_loop.batch_progress"]
     rates = [line["train/learning_rate"] for line in history(whole) if "train/learning_rate" in line]
     assert rates[0] > rates[-1]
+
+
+class Scaled(Module):
+    """With other outputs than the shipped one, of the same weights; and what else a step may return and log."""
+
+    def training_step(self, batch, batch_idx):
+        found = super().training_step(batch, batch_idx)
+        self.log("train/loss", found["loss"])
+        return {**found, "size": len(batch), "outputs": torch.ones(3)}
+
+    def on_save_checkpoint(self, checkpoint):
+        checkpoint["mine"] = np.float64(1.5)
+
+    def test_step(self, batch, batch_idx):
+        super().test_step(batch, batch_idx)
+        self.log("test/own", 2.0)
+
+
+def test_a_run_of_a_class_of_ones_own_is_read_with_it_only(project):
+    folder = workflow.train(config(*steps(2), "--trainer.log_every=1"), Scaled)
+    assert [line["step"] for line in history(folder) if "train/loss" in line] == [1, 2]
+    assert read_result(folder)["metrics"]["test/own"] == 2 and last_checkpoint(folder)["mine"] == 1.5
+    assert load(folder, module=Scaled).weights()
+    with pytest.raises(InputError, match=r"trained with .*Scaled, not with that of the task: in Python"):
+        load(folder).weights()
+
+
+def test_micro_batches_are_logged_as_one_batch_without_a_run():
+    losses = []
+    for accumulate in (1, 2):
+        logger, settings = Recorder(), config(f"--trainer.accumulate={accumulate}", *without_dropout(config()))
+        module, datamodule, trainer = build(settings, logger=logger, log_every_n_steps=1, max_steps=1)
+        trainer.fit(module, datamodule)
+        losses.append(logger.logged["train/loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=0.2)  # that of the second half is logged for both
+
+
+class Hooks(Module):
+    """With hooks of a module as Lightning's documentation writes them, which calls no `super()`."""
+
+    def on_train_batch_start(self, batch, batch_idx):
+        pass
+
+    def on_train_batch_end(self, outputs, batch, batch_idx):
+        pass
+
+    def on_validation_epoch_end(self):
+        pass
+
+    def configure_callbacks(self):
+        return []
+
+    def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure):
+        optimizer.step(closure=optimizer_closure)
+
+
+def test_hooks_of_ones_own_replace_nothing(project):
+    options = (*steps(5), "--optimizer.ema_decay=0.9", "--trainer.log_every=1")
+    mine, shipped = workflow.train(config(*options, "--name=a"), Hooks), workflow.train(config(*options, "--name=b"))
+    assert history(mine) == history(shipped)
 
 
 class Foreign(Callback):

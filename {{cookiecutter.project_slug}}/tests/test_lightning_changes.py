@@ -298,7 +298,7 @@ def test_predicting_and_testing_make_no_run_in_a_logger(watched):
     run, *_ = watched
     data = load_data(config())
     with extended(refuse, refuse):
-        predictor = load(run)
+        predictor = load(run, module=Scripted)
         found = predictor._engine.predict(predictor.checkpoint, data.test)
     assert {len(value) for value in found.values()} == {len(data.test)}
 

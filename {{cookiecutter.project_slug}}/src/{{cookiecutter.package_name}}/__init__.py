@@ -32,16 +32,17 @@ def build(config: Config, **options):
     return framework.build(config, **options)
 
 
-def load(run: str | Path, checkpoint: str = "best", **options):
+def load(run: str | Path, checkpoint: str = "best", module: type | None = None, **options):
     """A run's model: `load(run).predict(inputs)` gives readable rows, `.outputs(inputs)` arrays.
 
     Args:
         run: the run's folder.
         checkpoint: best, last, or a step.
+        module: the class that was given to `train`.
         options: config keys that differ here, as `load(run, **{"accelerator.platform": "cpu"})`.
     """
     from .run import read_config
     from .trainers import workflow
 
     folder = Path(run)
-    return workflow.Predictor(folder, load_config("", options, saved=read_config(folder)), str(checkpoint))
+    return workflow.Predictor(folder, load_config("", options, saved=read_config(folder)), str(checkpoint), module)

@@ -258,16 +258,18 @@ class Predictor:
         folder: the run's.
         config: its own, with what is overridden.
         checkpoint: best, last, or a step.
+        module: the class that was given to `train`.
     """
 
-    def __init__(self, folder: Path, config: Config, checkpoint: str = "best"):
+    def __init__(self, folder: Path, config: Config, checkpoint: str = "best", module: type | None = None):
         _check_effect(folder, config)
+        self.module = module
         self.config, self.spec, self.task = _on_one_device(config), read_spec(folder), tasks.find(config.task)
         self.checkpoint = _checkpoint(folder, config, checkpoint)
 
     @functools.cached_property
     def _engine(self):
-        return _engine(self.config, self.spec)
+        return _engine(self.config, self.spec, self.module)
 
     def outputs(self, inputs: Any) -> Batch:
         """What the model gives for each input, as arrays. inputs: paths, texts or arrays, as the task takes them."""

@@ -3,7 +3,6 @@
 import contextlib
 import time
 from collections.abc import Iterator
-from types import FunctionType, MethodType
 from typing import Any
 
 import lightning as L
@@ -12,10 +11,10 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities.exceptions import _TunerExitException  # ends `fit` as one that has succeeded
 
-from ...errors import RunError
+from ... import task as tasks
 from ..session import Session, check_parts
 from . import SUFFIX
-from .counts import as_saved, begin_at
+from .counts import as_saved, begin_at, numbers
 from .manual import ManualModule
 from .mesh import local, norm, whole
 from .module import TaskModule
@@ -36,6 +35,7 @@ class RunFolder(Checkpoint):
         self.outputs: list[dict[str, torch.Tensor]] = []  # of each micro-batch of a step that is logged
         self.rate = 0.0  # the optimizer's, in the last step
         self.metrics: dict[str, float] = {}  # that a checkpoint has brought
+        self.resumed = False
 
     def setup(self, trainer: L.Trainer, module: TaskModule, stage: str) -> None:
         module.recorded = True
@@ -46,7 +46,7 @@ class RunFolder(Checkpoint):
         return self.session.step == self.session.run.record.start > 0
 
     def on_load_checkpoint(self, trainer: L.Trainer, module: TaskModule, checkpoint: dict[str, Any]) -> None:
-        self.metrics = checkpoint.get("callback_metrics", {})
+        self.metrics, self.resumed = checkpoint.get("callback_metrics", {}), True
         if self._begins:
             begin_at(self.session.step, checkpoint, trainer, self.session.plan.steps_per_epoch)
         elif "frozen" in checkpoint:  # BaseFinetuning freezes anew what it has unfrozen
@@ -55,25 +55,26 @@ class RunFolder(Checkpoint):
 
     def on_save_checkpoint(self, trainer: L.Trainer, module: TaskModule, checkpoint: dict[str, Any]) -> None:
         as_saved(checkpoint)
+        checkpoint["module"] = own_class(module)
         checkpoint["frozen"] = frozen(module)
         checkpoint["callback_metrics"] = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        for part in ("callbacks", "lr_schedulers"):
-            checkpoint[part] = plain(checkpoint[part], part)
 
     def on_train_start(self, trainer: L.Trainer, module: TaskModule) -> None:
         if self._begins:
             follow_config(trainer, module)
         # What a callback or a schedule monitors may have been validated before the run was stopped.
         trainer.callback_metrics.update({name: torch.tensor(value) for name, value in self.metrics.items()})
+        monitors = [getattr(callback, "monitor", None) for callback in trainer.callbacks]
+        self.monitored = "train/loss" in [*monitors, *(config.monitor for config in trainer.lr_scheduler_configs)]
         self.session.begin(parameters(module), frozen(module))
         self.session.listen()  # again: the handler that Lightning has set since would leave with nothing saved
 
     def on_train_batch_start(self, trainer: L.Trainer, module: TaskModule, batch: Any, batch_idx: int) -> None:
         session, plan = self.session, self.session.plan
-        if self.metrics:
-            # To Lightning, which knows no metrics of before, this epoch would not end as others: without schedules.
+        if self.resumed:
+            # Or Lightning, which keeps no metrics, would pass by ReduceLROnPlateau at the end of this epoch.
             trainer.fit_loop.on_iteration_done()
-            self.metrics = {}
+            self.resumed = False
         if self.between:
             self.between = False
             stopping = session.stopping  # asked once: a later signal waits for the next step
@@ -97,7 +98,10 @@ class RunFolder(Checkpoint):
     ) -> None:
         session, plan = self.session, self.session.plan
         if module.norm_wanted and outputs:
-            self.outputs.append(outputs)
+            self.outputs.append(numbers(outputs, trainer))
+        if self.monitored:  # over an epoch, which is when that is looked at
+            loss = numbers(outputs, trainer)["loss"]
+            module.log("train/loss", loss, on_step=False, on_epoch=True, logger=False, batch_size=1)
         if module.step == session.step:  # micro-batches follow
             return
         self.between = True
@@ -137,19 +141,19 @@ class RunFolder(Checkpoint):
 
     def _log(self, trainer: L.Trainer, module: TaskModule) -> None:
         """The step's losses, and what these name beside them: the mean over micro-batches and devices."""
-        outputs, self.outputs = self.outputs, []
-        check_parts(name for name in outputs[0] if name != "loss" and not name.startswith("loss/"))
-        means = {name: torch.stack([output[name].detach() for output in outputs]).mean() for name in outputs[0]}
+        found, self.outputs = self.outputs, []
+        check_parts(name for name in found[0] if name != "loss" and not name.startswith("loss/"))
+        means = {name: torch.stack([values[name] for values in found]).mean() for name in found[0]}
         logs = {name: float(trainer.strategy.reduce(value, reduce_op="mean")) for name, value in means.items()}
-        if "loss" in logs:  # which Lightning has divided by the number of micro-batches
-            logs = {"loss/loss": logs.pop("loss") * trainer.accumulate_grad_batches, **logs}
+        if "loss" in logs:
+            logs = {"loss/loss": logs.pop("loss"), **logs}
         if module.grad_norm is not None:
             logs["grad_norm"] = float(module.grad_norm)
         if module.config.trainer.on_nan == "skip":
             logs["skipped_updates"] = float(module.skipped)
         self.session.log(logs, self.rate, peak_memory(module.device))
-        shown = {"train/loss": self.session.loss, "train/learning_rate": self.rate}
-        module.log_dict(shown, prog_bar=True, logger=False)
+        loss = {} if self.monitored else {"train/loss": self.session.loss}
+        module.log_dict({**loss, "train/learning_rate": self.rate}, prog_bar=True, logger=False)
 
     def _save(self, trainer: L.Trainer, module: TaskModule) -> None:
         self.due = False
@@ -164,19 +168,17 @@ class SkipNotFinite(L.Callback):
     """
 
     def on_train_start(self, trainer: L.Trainer, module: TaskModule) -> None:
-        self.before: list[torch.Tensor] = []
+        self.step = -1  # the one that is being taken
 
     def on_train_batch_start(self, trainer: L.Trainer, module: TaskModule, batch: Any, batch_idx: int) -> None:
-        if not self.before:
-            self.before = [buffer.clone() for buffer in module.net.buffers()]
+        if module.step != self.step:
+            self.step, self.before = module.step, [buffer.clone() for buffer in module.net.buffers()]
             self.finite = torch.tensor(True, device=module.device)
 
     def on_before_backward(self, trainer: L.Trainer, module: TaskModule, loss: torch.Tensor) -> None:
         self.finite = self.finite & loss.detach().isfinite()
 
-    def on_before_optimizer_step(
-        self, trainer: L.Trainer, module: TaskModule, optimizer: torch.optim.Optimizer
-    ) -> None:
+    def on_before_optimizer_step(self, trainer: L.Trainer, module: TaskModule, optimizer: Any) -> None:
         found = norm(p for group in optimizer.param_groups for p in group["params"]).isfinite() & self.finite
         finite = bool(trainer.strategy.reduce(found.float(), reduce_op="mean") == 1)
         if not finite:
@@ -185,7 +187,7 @@ class SkipNotFinite(L.Callback):
                 buffer.copy_(before)
             if getattr(trainer.precision_plugin, "scaler", None) is None:
                 optimizer.zero_grad()
-        self.before = []
+        self.finite = torch.ones_like(self.finite)  # of the next loss
 
 
 def follow_config(trainer: L.Trainer, module: TaskModule) -> None:
@@ -203,26 +205,11 @@ def follow_config(trainer: L.Trainer, module: TaskModule) -> None:
         schedule.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
 
 
-def plain(value: Any, where: str) -> Any:
-    """A state as plain data, which is all that a checkpoint is read with: NumPy's numbers and arrays become torch's.
-
-    What is part of the code, as a function, is left out. Raises RunError for anything else.
-    """
-    if isinstance(value, dict):
-        found = {plain(key, where): (item, f"{where}[{key!r}]") for key, item in value.items()}
-        return {key: plain(*item) for key, item in found.items() if not isinstance(item[0], FunctionType | MethodType)}
-    if isinstance(value, list | tuple):
-        return type(value)([plain(item, f"{where}[{i}]") for i, item in enumerate(value)])
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
-        return torch.from_numpy(value)
-    if type(value) in (type(None), bool, int, float, complex, str, bytes, torch.Tensor, torch.nn.Parameter):
-        return value
-    raise RunError(
-        f"the checkpoint's {where} is of {type(value).__name__}: give numbers, texts, lists, dicts and tensors in a "
-        "state_dict, as a checkpoint is read as plain data"
-    )
+def own_class(module: TaskModule) -> str:
+    """The name of a module's class, where it is not the task's."""
+    found = type(module)
+    shipped = found is tasks.twin(tasks.find(module.config.task), "lightning").Module
+    return "" if shipped else f"{found.__module__}.{found.__qualname__}"
 
 
 def is_finite(module: TaskModule) -> bool:

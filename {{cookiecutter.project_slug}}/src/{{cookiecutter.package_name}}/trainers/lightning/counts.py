@@ -1,8 +1,10 @@
 """Where a run stands, in Lightning's counts of epochs, batches and updates."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import lightning as L
+import torch
 
 # Of the loop over an epoch's batches, in a checkpoint's `loops`.
 EPOCH = "epoch_loop."
@@ -16,7 +18,7 @@ def as_saved(checkpoint: dict[str, Any]) -> None:
     """
     loops = checkpoint["loops"]["fit_loop"]
     total, current = (loops[BATCHES][key] for key in ("total", "current"))
-    if total["ready"] > total["completed"]:
+    if total["ready"] > total["started"]:  # and not as a ModelCheckpoint does, after a batch or a validation
         _stand(loops, total["completed"], current["completed"])
         loops[f"{EPOCH}state_dict"]["_batches_that_stepped"] -= 1
 
@@ -43,6 +45,18 @@ def count_updates(trainer: L.Trainer, updates: int) -> None:
     loop = trainer.fit_loop.epoch_loop
     loop.automatic_optimization.optim_progress.optimizer.step.total.completed = updates
     loop.manual_optimization.optim_step_progress.total.completed = updates
+
+
+def numbers(outputs: Mapping[str, Any], trainer: L.Trainer) -> dict[str, torch.Tensor]:
+    """What is logged of a `training_step`'s outputs: its loss, which Lightning has divided by the number of
+    micro-batches, and the numbers beside it.
+    """
+    found = {
+        name: value.detach()
+        for name, value in outputs.items()
+        if isinstance(value, torch.Tensor) and value.ndim == 0 and value.is_floating_point()
+    }
+    return found | ({"loss": found["loss"] * trainer.accumulate_grad_batches} if "loss" in found else {})
 
 
 def _stand(loops: dict[str, Any], total: int, current: int) -> None:

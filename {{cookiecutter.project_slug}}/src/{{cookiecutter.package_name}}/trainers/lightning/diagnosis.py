@@ -19,7 +19,7 @@ from .trainer import Engine, make_trainer
 def first_not_finite(engine: Engine, start: Path | None, data: Dataset, plan: Plan, end: int) -> tuple[int, str] | None:
     """(step, what) between a checkpoint, or the beginning, and step `end`; None where all is finite this time."""
     watch = Watch(plan, end)
-    trainer = make_trainer(engine.config, plan, callbacks=[watch], limit_val_batches=0)
+    trainer = make_trainer(engine.config, plan, engine.Module, callbacks=[watch], limit_val_batches=0)
     try:
         trainer.fit(engine.module(), datamodule=DataModule(engine.config, data), ckpt_path=start, weights_only=True)
     except Found as found:

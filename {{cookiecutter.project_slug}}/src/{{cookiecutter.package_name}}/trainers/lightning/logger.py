@@ -7,7 +7,7 @@ from lightning.pytorch.loggers.logger import Logger
 
 from ...config import flatten
 from ...tensorboard import Writer
-from ..session import Session
+from ..session import TAGS, Session
 
 
 class EventLogger(Logger):
@@ -64,6 +64,7 @@ class SessionLogger(Logger):
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         # Lightning adds the epoch to everything; and its step is not the task's.
-        values = {tag: value for tag, value in metrics.items() if tag != "epoch"}
+        own = {f"train/{name}" for name in TAGS}  # which the run logs, where a module does as well
+        values = {tag: value for tag, value in metrics.items() if tag != "epoch" and tag not in own}
         if values:
             self.session.run.log(self.session.step, values, self.session.progress.seconds)

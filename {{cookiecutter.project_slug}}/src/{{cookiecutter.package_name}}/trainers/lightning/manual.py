@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from lightning.pytorch.strategies import ParallelStrategy
 
-from ..schedule import average_weight
 from . import mesh
 from .data import split
 from .module import Batch, TaskModule
@@ -42,7 +41,7 @@ class ManualModule(TaskModule):
         return optimizers, list(map(self.schedule, optimizers))
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, torch.Tensor]:
-        found, self.squares, step = {}, [], self.step
+        found, self.squares = {}, []
         pieces = split(batch, self.config.trainer.accumulate)
         for name, optimizer, schedule in zip(self.PARTS, self.optimizers(), self.lr_schedulers(), strict=True):
             self.toggle_optimizer(optimizer)
@@ -59,8 +58,6 @@ class ManualModule(TaskModule):
             found |= {f"loss/{name}" if key == "loss" else key: value for key, value in means.items()}
         if self.squares:
             self.grad_norm = torch.stack(self.squares).sum().sqrt()
-        if self.ema is not None:
-            mesh.average(self.ema, self.net, average_weight(step, self.config.optimizer.ema_decay))
         return found
 
     def exchange(self, last: bool) -> contextlib.AbstractContextManager:

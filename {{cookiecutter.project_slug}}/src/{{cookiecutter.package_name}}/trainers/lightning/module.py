@@ -11,9 +11,9 @@ from torch import nn
 from torchmetrics import MetricCollection
 
 from .. import load_config
-from ..schedule import average_weight, learning_rate
+from ..schedule import learning_rate
 from . import mesh
-from .devices import seed, seed_of
+from .around import AroundSteps
 from .optimizers import Schedule, create_optimizer
 
 Batch = dict[str, torch.Tensor]
@@ -76,19 +76,20 @@ class TaskModule(L.LightningModule):
         """
         total, weight, parts = (*found, {})[:3]
         weight = batch["weight"] if "weight" in batch else mesh.fixed(weight, self._trainer)
-        return {"loss": total / weight, **{name: value.detach() / weight for name, value in parts.items()}}
+        beside = {name: torch.as_tensor(value).detach() / weight for name, value in parts.items()}
+        return {"loss": total / weight, **beside}
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         self.validation_step(batch, batch_idx)
 
     def configure_optimizers(self) -> dict[str, Any]:
         """The optimizer and the schedule that the config names."""
-        optimizer = self.create_optimizer(self.net)
+        optimizer = self.create_optimizer(self)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.schedule(optimizer), "interval": "step"}}
 
     def parts(self) -> list[nn.Module]:
-        """What each loss moves."""
-        return [getattr(self.net, part) for part in self.PARTS.values()] or [self.net]
+        """What each loss moves: of one alone, all that is trained."""
+        return [getattr(self.net, part) for part in self.PARTS.values()] or [self]
 
     def create_optimizer(self, part: nn.Module) -> torch.optim.Optimizer:
         return create_optimizer(part, dataclasses.replace(self.config.optimizer, learning_rate=self.learning_rate))
@@ -105,18 +106,8 @@ class TaskModule(L.LightningModule):
             nets = [self.net] if self.ema is None else [self.net, self.ema]
             self.trainer.strategy.cut(nets, self.config.model.TENSOR)
 
-    def setup(self, stage: str) -> None:
-        for metric in self.metrics.values():
-            metric.process_group = getattr(self.trainer.strategy, "metrics_group", None)
-
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        # Dropout is a function of (seed, step, micro-batch, part): no checkpoint has to hold a generator's state.
-        piece = batch_idx % self.trainer.accumulate_grad_batches
-        seed(self.device, seed_of(self.config.seed, self.step, piece, mesh.part(self.trainer.strategy)))
-
-    def on_train_batch_end(self, outputs: Mapping[str, Any], batch: Batch, batch_idx: int) -> None:
-        if not self.recorded and outputs:
-            self.log_dict({f"train/{name}": value for name, value in outputs.items()}, prog_bar=True)
+    def configure_callbacks(self) -> list[L.Callback]:
+        return [AroundSteps()]
 
     def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None) -> None:
         """`gradient_clip_val` of the Trainer, also where the model is cut, and the norm that it takes."""
@@ -125,25 +116,3 @@ class TaskModule(L.LightningModule):
         elif gradient_clip_val or self.norm_wanted:
             mesh.unscale(optimizer, self.trainer.precision_plugin)
             self.grad_norm = mesh.clip(optimizer, gradient_clip_val)
-
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        step = self.step
-        super().optimizer_step(*args, **kwargs)
-        if self.ema is not None:
-            mesh.average(self.ema, self.net, average_weight(step, self.config.optimizer.ema_decay))
-
-    def on_validation_epoch_end(self) -> None:
-        self.log_metrics("val")
-
-    def on_test_epoch_end(self) -> None:
-        self.log_metrics("test")
-
-    def log_metrics(self, split: str) -> None:
-        """What the metrics gathered over a split: numbers are logged, arrays stand in `measured`."""
-        values = {name: value.float().cpu() for name, value in self.metrics.compute().items()}
-        self.metrics.reset()
-        numbers = {name: value for name, value in values.items() if not value.ndim}
-        self.measured = {name: float(v) if name in numbers else v.numpy() for name, v in values.items()}
-        self.log_dict(
-            {f"{split}/{name}": value for name, value in numbers.items()}, logger=False if self.recorded else None
-        )

@@ -67,7 +67,7 @@ def _tensors(module: TaskModule, optimizers: Sequence[torch.optim.Optimizer]) ->
     """By their names there; those that are always equal have one together."""
     found = {f"weights/{name}": [tensor] for name, tensor in weights.tensors(module.net).items()}
     averages = weights.tensors(module.ema) if module.ema else {}
-    names = {p: name for name, p in module.net.named_parameters()}
+    names = {p: name.removeprefix("net.") for name, p in module.named_parameters()}
     for loss, optimizer in zip(module.PARTS or ("loss",), optimizers, strict=True):
         for p, state in optimizer.state.items():
             for key, tensor in state.items():

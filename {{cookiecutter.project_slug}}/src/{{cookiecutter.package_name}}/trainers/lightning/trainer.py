@@ -34,12 +34,14 @@ from ...weights import Weights, init_words, match, overlay
 from ..schedule import LOSS_SCALE, LOSS_SCALE_STEPS, Plan
 from ..session import Session
 from . import devices, mesh, optimizers, portable, weights
-from .callbacks import RunFolder, SkipNotFinite, numpy, peak_memory
+from .around import AroundSteps
+from .callbacks import RunFolder, SkipNotFinite, numpy, own_class, peak_memory
 from .counts import count_updates
 from .data import DataModule, tensors
 from .export import write
 from .logger import SessionLogger
 from .module import TaskModule
+from .plain import PlainCheckpointIO
 from .processes import environment, joined, quiet, together
 
 # Lightning 2.6.6 asks torch >= 2.12 for a tree in a way that torch is about to drop: not ours, and not the reader's.
@@ -74,17 +76,20 @@ def build(config: Config, **overrides: Any) -> Built:
     return Built(engine.module(), DataModule(config, data), trainer)
 
 
-def make_trainer(config: Config, plan: Plan | None = None, **overrides: Any) -> L.Trainer:
+def make_trainer(
+    config: Config, plan: Plan | None = None, module: type[TaskModule] | None = None, **overrides: Any
+) -> L.Trainer:
     """The Trainer of a config.
 
     Args:
         config: the run's.
         plan: the course of the run, where its data are known; without, epochs and steps are those of the config.
+        module: the class that it trains, where that is not the task's own.
         overrides: flags of `lightning.Trainer`, which win over those here; `callbacks` and `logger` are one or a list.
     """
     settings, trainer = config.accelerator, config.trainer
     found = devices.pick(settings.platform, settings.devices, settings.nodes)
-    module = tasks.twin(tasks.find(config.task), "lightning").Module
+    module = module or tasks.twin(tasks.find(config.task), "lightning").Module
     callbacks = _listed(overrides.pop("callbacks", None))
     for callback in callbacks:
         if finder := next((name for kind, name in FINDERS.items() if isinstance(callback, kind)), None):
@@ -92,7 +97,7 @@ def make_trainer(config: Config, plan: Plan | None = None, **overrides: Any) -> 
             raise InputError(f"{name} as a callback would change what the config says: use Tuner(trainer).{finder}")
     if trainer.on_nan == "skip" or settings.precision == "float16":
         callbacks.append(SkipNotFinite())
-    plugins = environment(len(found) * settings.nodes)
+    plugins = [PlainCheckpointIO(), *environment(len(found) * settings.nodes)]
     if "precision" not in overrides:
         plugins.append(_precision(settings.precision, found[0].type))
     options = {
@@ -109,7 +114,6 @@ def make_trainer(config: Config, plan: Plan | None = None, **overrides: Any) -> 
         "enable_checkpointing": any(isinstance(callback, Checkpoint) for callback in callbacks),
         "enable_model_summary": any(isinstance(callback, ModelSummary) for callback in callbacks),
         "num_sanity_val_steps": 0,  # it would spoil the best so far
-        "use_distributed_sampler": False,  # the loaders read a process's share by themselves
         "limit_val_batches": plan.eval_batches if plan else None,
     }
     if not module.PARTS:
@@ -225,8 +229,10 @@ class Engine:
         for logger in loggers:
             logger.log_hyperparams(flatten(to_dict(self.config)))
         session.listeners += map(_listener, loggers)
-        callbacks = [*extensions.callbacks(self.config), RunFolder(session)]
-        trainer = make_trainer(self.config, plan, callbacks=callbacks, logger=[*loggers, SessionLogger(session)])
+        # Of these the module has the first already, where its `configure_callbacks` is not one's own.
+        callbacks = [AroundSteps(), *extensions.callbacks(self.config), RunFolder(session)]
+        loggers.append(SessionLogger(session))
+        trainer = make_trainer(self.config, plan, self.Module, callbacks=callbacks, logger=loggers)
         try:
             with together():
                 trainer.fit(module, datamodule=DataModule(self.config, data), ckpt_path=start, weights_only=True)
@@ -244,10 +250,12 @@ class Engine:
 
     def evaluate(self, checkpoint: Path, batches: Iterable[Batch]) -> dict[str, float | np.ndarray]:
         """The task's metrics by name, each over all examples: numbers, or arrays."""
-        trainer, module = make_trainer(self.config), self.module(checkpoint=checkpoint)
+        trainer, module = make_trainer(self.config, callbacks=[AroundSteps()]), self.module(checkpoint=checkpoint)
         with together():
             trainer.test(module, map(tensors, batches), verbose=False)
-        return module.measured
+        # And what a module logs by itself.
+        tags = {tag.removeprefix("test/"): v for tag, v in trainer.callback_metrics.items() if tag.startswith("test/")}
+        return {name: float(value) for name, value in tags.items()} | module.measured
 
     def predict(self, checkpoint: Path, source: Source) -> Batch:
         """The outputs for every example, in order."""
@@ -326,8 +334,7 @@ class Engine:
             module.load_state_dict(self._read(checkpoint, module)["state_dict"])
         return module
 
-    @staticmethod
-    def _read(checkpoint: Path, module: TaskModule) -> dict[str, Any]:
+    def _read(self, checkpoint: Path, module: TaskModule) -> dict[str, Any]:
         """What Lightning has saved. Raises InputError where the weights are not those of the module."""
         try:
             found = torch.load(checkpoint, map_location="cpu", weights_only=True)
@@ -336,6 +343,13 @@ class Engine:
         except (UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, OSError) as error:
             reason = " ".join(str(error).split())[:300]
             raise InputError(f"{checkpoint} is no whole checkpoint of plain data: {reason}") from error
+        theirs, ours = found.get("module", ""), own_class(module)
+        if theirs != ours:
+            raise InputError(
+                f"{checkpoint} was trained with {theirs or 'the class of the task'}, not with "
+                f"{ours or 'that of the task'}: in Python, train(config, CLASS) goes on with it, and "
+                "load(run, module=CLASS) reads it"
+            )
         shapes = ({name: tuple(value.shape) for name, value in both.items()} for both in (saved, module.state_dict()))
         match(*shapes, str(checkpoint))
         return found
