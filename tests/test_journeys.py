@@ -81,7 +81,7 @@ def test_the_benchmarks_run():
     bare, loader = (
         table.splitlines() for table in result.stdout[result.stdout.index("| model") :].strip().split("\n\n")
     )
-    assert [line.count("|") for line in bare] == [6] * 3
+    assert [line.count("|") for line in bare] == [7] * 3
     assert [line.count("|") for line in loader] == [5] * 4
 
 

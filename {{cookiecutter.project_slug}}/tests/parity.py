@@ -229,7 +229,7 @@ def torch_loss(settings, net, batch):
 
 def make_module(settings, net):
     """What a training step looks at."""
-    found = types.SimpleNamespace(net=net, config=config_of(settings, "lightning"))
+    found = types.SimpleNamespace(net=net, config=config_of(settings, "lightning"), _trainer=None)
     found.mean = functools.partial(TaskModule.mean, found)
     return found
 
