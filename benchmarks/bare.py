@@ -61,9 +61,15 @@ def lightning(package, model, steps):
         def configure_optimizers(self):
             return torch.optim.AdamW(self.parameters(), 1e-3, fused=True)
 
-    loader = [(torch.from_numpy(x), torch.from_numpy(y)) for x, y in batches(WARM_UP + steps)]
+    class Loader:
+        def __iter__(self):
+            return ((torch.from_numpy(x), torch.from_numpy(y)) for x, y in batches(WARM_UP + steps))
+
+        def __len__(self):
+            return WARM_UP + steps
+
     module = Module()
-    L.Trainer(max_epochs=1, accelerator="cpu", barebones=True).fit(module, loader)
+    L.Trainer(max_epochs=1, accelerator="cpu", barebones=True).fit(module, Loader())
     return steps / (time.perf_counter() - module.start)
 
 
