@@ -21,7 +21,7 @@ from {{cookiecutter.package_name}} import task as tasks
 from {{cookiecutter.package_name}} import trainers
 from {{cookiecutter.package_name}}.cli import main
 from {{cookiecutter.package_name}}.data import files
-from {{cookiecutter.package_name}}.run import is_file, read_config, read_record, read_spec
+from {{cookiecutter.package_name}}.run import plain_values, read_config, read_record, read_spec
 
 FRAMEWORKS = list(trainers.frameworks())
 TASK = os.environ.get("TEST_TASK") or tasks.names()[0]
@@ -120,8 +120,7 @@ def load_data(settings):
 
 def make_engine(settings, spec):
     """The engine of a config, with what a dataset's spec, or a run's, tells models."""
-    plain = {name: value for name, value in spec.items() if not is_file(name)}
-    return trainers.frameworks()[settings.framework].engine()(settings, tasks.find(settings.task), plain)
+    return trainers.frameworks()[settings.framework].engine()(settings, tasks.find(settings.task), plain_values(spec))
 
 
 def final_weights(folder, checkpoint="last"):

@@ -505,6 +505,11 @@ def _reading(path: Path) -> Iterator[None]:
         raise InputError(f"{path} is damaged: {' '.join(str(error).split())}") from error
 
 
+def plain_values(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a spec: what models and metrics see."""
+    return {name: value for name, value in spec.items() if not is_file(name)}
+
+
 def is_file(name: str) -> bool:
     """Whether an entry of a spec is kept as a file of its own: `tokenizer.json`, `means.npy`."""
     return "." in name
@@ -567,7 +572,7 @@ def _write_spec(fitted: Path, spec: Mapping[str, Any]) -> None:
             np.save(fitted / name, value, allow_pickle=False)
         elif is_file(name):
             _write(fitted / name, value)
-    write_json(fitted / "spec.json", {name: value for name, value in spec.items() if not is_file(name)})
+    write_json(fitted / "spec.json", plain_values(spec))
 
 
 def read_result(folder: Path) -> dict[str, Any]:
@@ -588,7 +593,7 @@ def check_spec(folder: Path, spec: Mapping[str, Any]) -> None:
     """Raises InputError where the data are not those that the run was trained on."""
     saved, now = read_spec(folder), dict(spec)
     wrong = [f"{name} is another one" for name in saved | now if is_file(name) and not _same(saved, now, name)]
-    saved, now = ({name: v for name, v in both.items() if not is_file(name)} for both in (saved, now))
+    saved, now = map(plain_values, (saved, now))
     saved, now = finite(saved), json.loads(_json(now))
     wrong += [_changed_to(key, saved.get(key), now.get(key)) for key in saved | now if saved.get(key) != now.get(key)]
     if wrong:

@@ -1,4 +1,4 @@
-"""Your own parts of training in JAX."""
+"""What is yours of training in JAX: the optimizers of every run."""
 
 from collections.abc import Callable
 

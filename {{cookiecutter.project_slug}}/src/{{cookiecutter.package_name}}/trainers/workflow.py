@@ -52,6 +52,7 @@ from ..run import (
     check_checkpoint,
     check_spec,
     is_file,
+    plain_values,
     read_config,
     read_record,
     read_spec,
@@ -355,8 +356,7 @@ def rehearse(saved: Mapping[str, Any]) -> dict[str, int]:
     check(config)
     task = tasks.find(config.task)
     data = task.load(config, None)
-    plain = {name: value for name, value in data.spec.items() if not is_file(name)}
-    return frameworks()[config.framework].rehearse(config, task, plain, data)
+    return frameworks()[config.framework].rehearse(config, task, plain_values(data.spec), data)
 
 
 def _on_one_device(config: Config) -> Config:
@@ -366,9 +366,8 @@ def _on_one_device(config: Config) -> Config:
 
 
 def _engine(config: Config, spec: Spec, module: type | None = None):
-    plain = {name: value for name, value in spec.items() if not is_file(name)}
     given = [module] if module else []
-    return frameworks()[config.framework].engine()(config, tasks.find(config.task), plain, *given)
+    return frameworks()[config.framework].engine()(config, tasks.find(config.task), plain_values(spec), *given)
 
 
 def _checkpoint(folder: Path, config: Config, checkpoint: str) -> Path:

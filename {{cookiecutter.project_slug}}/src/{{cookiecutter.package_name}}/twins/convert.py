@@ -15,7 +15,7 @@ from ..run import (
     Run,
     environment,
     fill,
-    is_file,
+    plain_values,
     read_config,
     read_data,
     read_spec,
@@ -91,5 +91,4 @@ def _engine(config: Config, spec: Mapping[str, Any]):
     """On the CPU, whatever the run is trained on."""
     accelerator = AcceleratorConfig(platform="cpu", precision=config.accelerator.precision)
     config = dataclasses.replace(config, accelerator=accelerator)
-    plain = {name: value for name, value in spec.items() if not is_file(name)}
-    return frameworks()[config.framework].engine()(config, tasks.find(config.task), plain)
+    return frameworks()[config.framework].engine()(config, tasks.find(config.task), plain_values(spec))

@@ -5,6 +5,7 @@ from typing import Any
 
 import lightning as L
 
+from ...config import flatten, to_dict
 from ..schedule import average_weight
 from . import mesh
 from .counts import numbers
@@ -12,19 +13,23 @@ from .devices import seed, seed_of
 
 
 class AroundSteps(L.Callback):
-    """Seeds dropout, moves the average, and logs: a callback, so that a module's own hooks replace none of it."""
+    """Seeds dropout, moves the average, and logs, hyper-parameters too: a callback, so that a module's own hooks
+    replace none of it.
+    """
 
     def setup(self, trainer: L.Trainer, module: Any, stage: str) -> None:
         for metric in module.metrics.values():
             metric.process_group = getattr(trainer.strategy, "metrics_group", None)
+        for logger in trainer.loggers if stage == "fit" else ():
+            logger.log_hyperparams(flatten(to_dict(module.config)))
 
     def on_train_start(self, trainer: L.Trainer, module: Any) -> None:
-        self.step = module.step  # of which the average knows
+        self.step, self.part = module.step, mesh.part(trainer.strategy)  # the step that the average knows of
 
     def on_train_batch_start(self, trainer: L.Trainer, module: Any, batch: Any, batch_idx: int) -> None:
         # Dropout is a function of (seed, step, micro-batch, part): no checkpoint has to hold a generator's state.
         piece = batch_idx % trainer.accumulate_grad_batches
-        seed(module.device, seed_of(module.config.seed, module.step, piece, mesh.part(trainer.strategy)))
+        seed(module.device, seed_of(module.config.seed, module.step, piece, self.part))
 
     def on_train_batch_end(
         self, trainer: L.Trainer, module: Any, outputs: Mapping[str, Any], batch: Any, batch_idx: int

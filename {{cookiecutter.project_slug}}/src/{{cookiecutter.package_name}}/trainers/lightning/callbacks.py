@@ -97,11 +97,11 @@ class RunFolder(Checkpoint):
         self, trainer: L.Trainer, module: TaskModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         session, plan = self.session, self.session.plan
-        if module.norm_wanted and outputs:
-            self.outputs.append(numbers(outputs, trainer))
-        if self.monitored:  # over an epoch, which is when that is looked at
-            loss = numbers(outputs, trainer)["loss"]
-            module.log("train/loss", loss, on_step=False, on_epoch=True, logger=False, batch_size=1)
+        found = numbers(outputs, trainer) if outputs and (module.norm_wanted or self.monitored) else {}
+        if module.norm_wanted and found:
+            self.outputs.append(found)
+        if self.monitored and "loss" in found:  # over an epoch, which is when that is looked at
+            module.log("train/loss", found["loss"], on_step=False, on_epoch=True, logger=False, batch_size=1)
         if module.step == session.step:  # micro-batches follow
             return
         self.between = True

@@ -25,6 +25,7 @@ def as_saved(checkpoint: dict[str, Any]) -> None:
 
 def begin_at(step: int, checkpoint: dict[str, Any], trainer: L.Trainer, steps_per_epoch: int) -> None:
     """Sets a checkpoint's counts as after `step` steps of this run, whatever another one has left there."""
+    count_updates(trainer, step * trainer.lightning_module.updates())
     loops = checkpoint["loops"]["fit_loop"] = trainer.fit_loop.state_dict()
     epoch, within = divmod(step, steps_per_epoch)
     for key in ("total", "current"):
@@ -32,19 +33,14 @@ def begin_at(step: int, checkpoint: dict[str, Any], trainer: L.Trainer, steps_pe
     pieces = trainer.accumulate_grad_batches
     _stand(loops, step * pieces, within * pieces)
     loops[f"{EPOCH}state_dict"]["_batches_that_stepped"] = step - 1
-    updates = step * max(1, len(trainer.lightning_module.PARTS))
-    for counts in (
-        loops[f"{EPOCH}automatic_optimization.optim_progress"]["optimizer"]["step"],
-        loops[f"{EPOCH}manual_optimization.optim_step_progress"],
-    ):
-        counts["total"].update(ready=updates, completed=updates)
 
 
 def count_updates(trainer: L.Trainer, updates: int) -> None:
     """Sets a trainer's `global_step`."""
     loop = trainer.fit_loop.epoch_loop
-    loop.automatic_optimization.optim_progress.optimizer.step.total.completed = updates
-    loop.manual_optimization.optim_step_progress.total.completed = updates
+    automatic, manual = loop.automatic_optimization, loop.manual_optimization
+    for counted in (automatic.optim_progress.optimizer.step.total, manual.optim_step_progress.total):
+        counted.ready = counted.completed = updates
 
 
 def numbers(outputs: Mapping[str, Any], trainer: L.Trainer) -> dict[str, torch.Tensor]:

@@ -40,7 +40,7 @@ class Watch(L.Callback):
         self.plan, self.end, self.step = plan, end, 0
 
     def on_load_checkpoint(self, trainer: L.Trainer, module: TaskModule, checkpoint: Mapping[str, Any]) -> None:
-        step = checkpoint["global_step"] // max(1, len(module.PARTS))
+        step = checkpoint["global_step"] // module.updates()
         begin_at(step, checkpoint, trainer, self.plan.steps_per_epoch)
 
     def on_train_start(self, trainer: L.Trainer, module: TaskModule) -> None:

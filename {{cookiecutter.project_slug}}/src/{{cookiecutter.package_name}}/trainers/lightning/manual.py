@@ -29,11 +29,11 @@ class ManualModule(TaskModule):
     def total_steps(self) -> float:
         # Lightning's `max_steps` counts those of each optimizer, its epochs do not.
         limit = self.trainer.max_steps
-        return super().total_steps if limit == -1 else limit // len(self.PARTS)
+        return super().total_steps if limit == -1 else limit // self.updates()
 
     def loss_fn(self, name: str, batch: Batch) -> tuple:
         """(sum, weight) of a loss, or (sum, weight, {name: a sum to log beside it})."""
-        raise NotImplementedError
+        raise NotImplementedError  # each task has its own
 
     def configure_optimizers(self) -> tuple[list, list]:
         """One optimizer and one schedule for each loss."""

@@ -46,20 +46,25 @@ class TaskModule(L.LightningModule):
         self.recorded = self.norm_wanted = False  # set by a run's record, which logs by itself
 
     def create_model(self) -> nn.Module:
-        raise NotImplementedError
+        raise NotImplementedError  # each task has its own
 
     def create_metrics(self) -> MetricCollection:
-        raise NotImplementedError
+        raise NotImplementedError  # each task has its own
 
     @property
     def evaluated(self) -> nn.Module:
         """The network to evaluate and keep: the average where there is one, with the current statistics."""
         return self.net if self.ema is None else self.ema
 
+    @classmethod
+    def updates(cls) -> int:
+        """What Lightning counts in a step of the task: one for each loss."""
+        return max(1, len(cls.PARTS))
+
     @property
     def step(self) -> int:
-        """Updates of the task."""
-        return self.trainer.global_step // max(1, len(self.PARTS))
+        """Steps of the task that are done."""
+        return self.trainer.global_step // self.updates()
 
     @property
     def total_steps(self) -> float:

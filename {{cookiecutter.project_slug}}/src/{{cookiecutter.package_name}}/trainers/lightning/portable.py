@@ -71,13 +71,10 @@ def _tensors(module: TaskModule, optimizers: Sequence[torch.optim.Optimizer]) ->
     for loss, optimizer in zip(module.PARTS or ("loss",), optimizers, strict=True):
         for p, state in optimizer.state.items():
             for key, tensor in state.items():
-                if key == "step":
-                    # RMSprop counts its updates and does not look at them.
-                    name = "" if isinstance(optimizer, torch.optim.RMSprop) else f"updates/{loss}"
-                else:
-                    name = f"{MOMENTS.get(key, key)}/{names[p]}"
-                if name:
-                    found.setdefault(name, []).append(tensor)
+                if key == "step" and isinstance(optimizer, torch.optim.RMSprop):
+                    continue  # it counts its updates and does not look at them
+                name = f"updates/{loss}" if key == "step" else f"{MOMENTS.get(key, key)}/{names[p]}"
+                found.setdefault(name, []).append(tensor)
         for group in optimizer.param_groups:
             for name in (names[p] for p in group["params"] if averages):
                 found[f"ema/{name}"] = [averages.pop(name)]

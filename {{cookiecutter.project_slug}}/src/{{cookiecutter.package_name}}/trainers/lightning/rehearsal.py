@@ -40,8 +40,8 @@ def rehearse(config: Config, task: Task, spec: Mapping[str, Any], data: Dataset)
         kept.clear()
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             with make_trainer(config, max_epochs=1).precision_plugin.forward_context():
-                found = module.loss_fn(name, piece) if name else module.training_step(piece, 0)
-            loss = module.mean(found, piece)["loss"] if name else found["loss"]
+                one = module.mean(module.loss_fn(name, piece), piece) if name else module.training_step(piece, 0)
+            loss = one if isinstance(one, torch.Tensor) else one["loss"]
             for parameter in module.net.parameters():
                 kept.pop(parameter.untyped_storage().data_ptr(), None)
             activations = max(activations, sum(kept.values()))

@@ -23,12 +23,12 @@ from lightning.pytorch.plugins.precision import DoublePrecision, MixedPrecision,
 from lightning.pytorch.utilities.types import LRSchedulerConfig
 
 from ... import task as tasks
-from ...config import Config, flatten, to_dict
+from ...config import Config, to_dict
 from ...data.batches import TrainBatches, eval_batches
 from ...data.sources import Batch, Dataset, Source
 from ...errors import InputError, RunError
 from ...extensions import lightning as extensions
-from ...run import is_file
+from ...run import plain_values
 from ...task import Task
 from ...weights import Weights, init_words, match, overlay
 from ..schedule import LOSS_SCALE, LOSS_SCALE_STEPS, Plan
@@ -68,7 +68,7 @@ def build(config: Config, **overrides: Any) -> Built:
     """What a config trains with. overrides: flags of `lightning.Trainer`, see `make_trainer`."""
     task = tasks.find(config.task)
     data = task.load(config, None)
-    engine = Engine(config, task, {name: value for name, value in data.spec.items() if not is_file(name)})
+    engine = Engine(config, task, plain_values(data.spec))
     plan = Plan.of(config, len(data.train) // config.data.batch_size)
     callbacks = [*extensions.callbacks(config), *_listed(overrides.pop("callbacks", None))]
     loggers = [*extensions.loggers(config), *_listed(overrides.pop("logger", None))]
@@ -143,7 +143,7 @@ def _length(config: Config, plan: Plan | None, module: type[TaskModule]) -> dict
     if left == 0:
         return {"max_epochs": epochs, "max_steps": -1}
     # Lightning counts the steps of each optimizer.
-    return {"max_epochs": -1, "max_steps": plan.total_steps * max(1, len(module.PARTS))}
+    return {"max_epochs": -1, "max_steps": plan.total_steps * module.updates()}
 
 
 def _validation(config: Config, plan: Plan | None, pieces: int) -> dict[str, Any]:
@@ -226,8 +226,6 @@ class Engine:
         if session.step >= plan.total_steps or session.run.out_of_patience:
             return
         loggers = extensions.loggers(self.config) if session.run.leads else []
-        for logger in loggers:
-            logger.log_hyperparams(flatten(to_dict(self.config)))
         session.listeners += map(_listener, loggers)
         # Of these the module has the first already, where its `configure_callbacks` is not one's own.
         callbacks = [AroundSteps(), *extensions.callbacks(self.config), RunFolder(session)]
