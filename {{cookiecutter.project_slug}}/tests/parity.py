@@ -34,12 +34,10 @@ HALVES = {"lightning": lightning_weights, "nnx": nnx_weights}
 
 
 @contextlib.contextmanager
-def settings_of_jax():
-    """They are those of the process: an engine in float64 leaves them as it has set them."""
-    try:
+def float64_in_jax():
+    """For models beside an engine, whose own settings hold inside of it only."""
+    with jax.enable_x64(True):
         yield
-    finally:
-        jax.config.update("jax_enable_x64", False)
 
 
 # The proofs. `options` are those of a command; what a proof sets wins over them.
@@ -49,7 +47,7 @@ EVERYTHING += ("--optimizer.clip_norm=0.5", "--optimizer.weight_decay=0.1", "--o
 EVERYTHING += ("--optimizer.momentum=0.8", "--optimizer.beta2=0.9")
 
 
-@settings_of_jax()
+@float64_in_jax()
 def assert_runs_agree(task, *options):
     """In losses, gradients, learning rates, metrics, weights and outputs, over a run with everything that changes it.
 
@@ -72,7 +70,7 @@ def assert_runs_agree(task, *options):
     assert_models_agree(settings, *trained(settings, runs, data.spec), data.test[np.arange(16)])
 
 
-@settings_of_jax()
+@float64_in_jax()
 def assert_gradients_agree(task, *options, examples=16):
     """In outputs, and in the gradient of each loss, of a batch, to 1e-10 of a tensor's largest entry."""
     settings = config(task, "nnx", *options)
@@ -93,7 +91,7 @@ def assert_gradients_agree(task, *options, examples=16):
         assert_agree(grads, theirs[loss][1], 1e-10, floor=1e-3 * largest)
 
 
-@settings_of_jax()
+@float64_in_jax()
 def assert_rounding_stays_small(task, *options):
     """In float32 losses agree to 1e-5 at the first of fifty steps, and to 1e-3 at all of them."""
     options = (*options, *steps(50), "--accelerator.precision=float32")
@@ -103,7 +101,7 @@ def assert_rounding_stays_small(task, *options):
     assert a == pytest.approx(b, rel=1e-3)
 
 
-@settings_of_jax()
+@float64_in_jax()
 def assert_steps_agree(task, *options, count=2, examples=8):
     """The same of a model that is too large for a run: in losses, gradients, weights and outputs of a few steps."""
     settings = config(task, "nnx", *options)
@@ -118,7 +116,7 @@ def assert_steps_agree(task, *options, count=2, examples=8):
     assert_models_agree(settings, net, model, batches[0])
 
 
-@settings_of_jax()
+@float64_in_jax()
 def assert_weights_go_across_and_back(task, *options):
     """Exactly, each under its name."""
     settings = config(task, "nnx", *options)
@@ -161,7 +159,8 @@ def train_both(task, *options):
 def make_twins(settings, spec):
     """(the Lightning half's model with its initial weights, the NNX half's without any)."""
     lightning, nnx_ = (make_engine(config_of(settings, name), spec) for name in HALVES)
-    return lightning.module().net, nnx.eval_shape(nnx_._model)
+    with nnx_.settings():
+        return lightning.module().net, nnx.eval_shape(nnx_._model)
 
 
 def begin_alike(net, model):
@@ -255,7 +254,7 @@ def nnx_gradients(settings, model, batch):
 
         value, grads = value_and_grads(params, rest, batch)
         leaves = {tuple(map(str, path)): leaf[...] for path, leaf in nnx.to_flat_state(grads)}
-        named = {layout[path][0]: nnx_weights.array(leaf, layout[path][1]) for path, leaf in leaves.items()}
+        named = {layout[path].name: layout[path].there(leaf) for path, leaf in leaves.items()}
         found[name] = value.item(), named
     return found
 

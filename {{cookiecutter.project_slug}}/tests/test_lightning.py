@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import MONITOR, SMALL, TASK, history, load_data, make_engine, steps, without_dropout
+from conftest import MONITOR, SMALL, TASK, history, load_data, make_engine, small, steps, without_dropout
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.utilities import exceptions
@@ -130,7 +130,7 @@ def test_a_run_that_stops_after_every_step_is_the_same_run(project, monkeypatch,
         return [made[-1]]
 
     monkeypatch.setattr(extensions, "callbacks", callbacks)
-    quarter = len(load_data(config()).train) // 4 // 2 * 2
+    quarter = len(load_data(config()).train) // 4 // 4 * 4
     options = (*steps(10), f"--data.batch_size={quarter}", "--trainer.accumulate=2", f"--trainer.val_every={val_every}")
     options += ("--trainer.log_every=1", "--optimizer.ema_decay=0.9", "--trainer.checkpoint_every=3")
     whole = workflow.train(config(*options, "--name=whole"), Plateau)
@@ -330,6 +330,35 @@ def test_a_module_of_a_checkpoint_predicts_with_the_average(project):
         averaged = module(batch)
     assert all(torch.equal(found[name], averaged[name]) for name in found)
     assert not all(torch.equal(found[name], raw[name]) for name in found)
+
+
+def test_the_network_of_a_checkpoint_is_the_one_that_is_evaluated(project):
+    settings = config(*steps(3), "--optimizer.ema_decay=0.9")
+    folder = workflow.train(settings)
+    engine, path = make_engine(settings, load_data(settings).spec), folder / "checkpoints" / read_record(folder).last
+    net = engine.model(path)
+    assert isinstance(net, torch.nn.Module) and not net.training
+    for name, value in engine.weights(path).items():
+        np.testing.assert_array_equal(net.state_dict()[name].numpy(), value)
+
+
+def test_in_float64_metrics_are_not_rounded(project):
+    metrics = read_result(workflow.train(config(*steps(2), "--accelerator.precision=float64")))["metrics"]
+    for tag in ("val/loss", "test/loss"):
+        assert metrics[tag] != float(np.float32(metrics[tag])), tag
+
+
+@pytest.mark.skipif("regression" not in tasks.names(), reason="no other task has metrics that are so easily computed")
+def test_in_float64_metrics_are_those_of_the_predictions(project):
+    options = ["--framework=lightning", *small("regression"), *steps(2), "--accelerator.precision=float64"]
+    settings = trainers.load_config("regression", options)
+    folder = workflow.train(settings)
+    data, path = load_data(settings), folder / "checkpoints" / read_record(folder).best
+    targets = data.test[np.arange(len(data.test))]["target"].astype(np.float64)
+    errors = make_engine(settings, data.spec).predict(path, data.test)["standardised"] - targets
+    found = read_result(folder)["metrics"]
+    assert found["test/loss"] == pytest.approx((errors**2).mean(), rel=1e-12)
+    assert found["test/r2"] == pytest.approx(1 - (errors**2).mean() / targets.var(), rel=1e-9)
 
 
 class Overflow(Callback):

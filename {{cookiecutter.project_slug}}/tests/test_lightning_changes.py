@@ -19,7 +19,7 @@ from lightning.pytorch import callbacks as stock
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.logger import DummyLogger
 
-from {{cookiecutter.package_name}} import load, train, trainers
+from {{cookiecutter.package_name}} import build, load, train, trainers
 from {{cookiecutter.package_name}} import task as tasks
 from {{cookiecutter.package_name}}.errors import InputError, RunError
 from {{cookiecutter.package_name}}.extensions import lightning as extensions
@@ -104,10 +104,19 @@ class Recorder(Callback):
         self.weights["step", trainer.global_step] = weights(module)
 
     def on_train_end(self, trainer, module):
-        self.called.append("end")
+        self.called.append("train end")
+
+    def on_fit_end(self, trainer, module):
+        self.called.append("fit end")
+
+    def teardown(self, trainer, module, stage):
+        self.called.append("teardown")
 
     def on_exception(self, trainer, module, exception):
         self.called.append("exception")
+
+
+ENDED = ["train end", "fit end", "teardown"]  # what is called where a run ends
 
 
 class Account(DummyLogger):
@@ -263,7 +272,7 @@ def test_a_timer_ends_the_run_at_the_end_of_an_epoch(project):
     with extended(lambda: [timer, recorder, stock.ModelCheckpoint()]):
         run = train(config(*epochs(3)))
     assert read_result(run)["steps"] == EPOCH
-    assert timer.time_elapsed("train") > 0 and recorder.called == ["end"]
+    assert timer.time_elapsed("train") > 0 and recorder.called == ENDED
     # Without a folder of its own, a checkpoint callback writes into the run's.
     assert [path.name for path in (run / "callbacks/checkpoints").iterdir()] == ["epoch=0-step=4.ckpt"]
 
@@ -277,7 +286,7 @@ def test_out_of_time_a_run_ends_without_an_exception_and_its_loggers_are_told_of
     recorder, account = Recorder(), Account()
     with extended(lambda: [recorder], lambda: [account]):
         train(config(*steps(60), "--trainer.max_minutes=1e-6"))
-    assert recorder.called == ["end"] and account.status == ["success"]
+    assert recorder.called == ENDED and account.status == ["success"]
 
 
 def test_a_run_that_fails_is_told_to_its_loggers(project):
@@ -360,6 +369,26 @@ def test_gradients_are_accumulated_as_a_schedule_says(project):
     with extended(lambda: [stock.GradientAccumulationScheduler({0: 1, 1: 2}), recorder]):
         assert read_result(train(config(*epochs(3))))["steps"] == EPOCH + EPOCH // 2 * 2
     assert len(recorder.batches) == 3 * EPOCH
+    # The last step is validated, though the config has planned others.
+    with extended(lambda: [stock.GradientAccumulationScheduler({0: 1, 1: 2})]):
+        run = train(config(*epochs(3), "--trainer.val_every=5"))
+    assert max(values_of(run, "val/loss")) == read_result(run)["steps"] == EPOCH + EPOCH // 2 * 2
+
+
+def test_the_last_step_is_validated_whatever_the_rhythm(project):
+    run = train(config(*epochs(3), f"--trainer.val_every={2 * EPOCH}"))
+    assert list(values_of(run, "val/loss")) == [2 * EPOCH, 3 * EPOCH]
+
+
+def test_stochastic_weight_averaging_of_batch_norm_is_refused_with_what_to_use(project):
+    class Normed(Module):
+        def create_model(self):
+            net = super().create_model()
+            net.norm = torch.nn.BatchNorm1d(1)
+            return net
+
+    with extended(lambda: [stock.StochasticWeightAveraging(0.01)]), pytest.raises(InputError, match="use WeightAver"):
+        train(config(*epochs(2)), Normed)
 
 
 class FirstLater(stock.BaseFinetuning):
@@ -394,6 +423,38 @@ def test_a_layer_is_unfrozen_later_at_its_own_rate_also_when_the_run_goes_on(pro
             train(config(*options, "--name=cut"))
         again = train(config(*options, "--name=cut"))
     assert_same(last_checkpoint(again)["state_dict"], last_checkpoint(run)["state_dict"])
+
+
+def diverging(callback, *options):
+    """What is told of a run that diverges after it has saved a state, under a callback that changes what is trained."""
+    options = (*epochs(4), "--optimizer.name=sgd", "--trainer.checkpoint_every=1", *options)
+    with extended(lambda: [callback()]):
+        with pytest.raises(RunError) as error:
+            train(config(*options), Overflows)
+    return str(error.value)
+
+
+class Overflows(Module):
+    """Of the third epoch, the second batch has no finite loss."""
+
+    def training_step(self, batch, batch_idx):
+        found = super().training_step(batch, batch_idx)
+        return {**found, "loss": found["loss"] * (torch.nan if self.step == 2 * EPOCH + 1 else 1)}
+
+
+def test_a_run_that_diverges_after_a_layer_was_unfrozen_is_diagnosed(project):
+    told = diverging(FirstLater)
+    assert f"first the loss, though what the model gave it is finite in step {2 * EPOCH + 2}: lower" in told
+
+
+def test_what_cannot_be_repeated_is_told_where_a_run_diverges(project):
+    class Regroups(Callback):
+        def on_train_epoch_start(self, trainer, module):
+            if trainer.current_epoch == 1:
+                group = trainer.optimizers[0].param_groups[0]
+                trainer.optimizers[0].add_param_group({**group, "params": [group["params"].pop()]})
+
+    assert "these steps cannot be repeated, as a callback has changed" in diverging(Regroups)
 
 
 class Counting(Callback):
@@ -438,6 +499,52 @@ def test_a_callbacks_state_that_is_no_plain_data_is_refused_in_one_line(project)
 def test_a_finder_that_would_change_the_runs_config_is_refused_with_the_way_to_do_it(project, finder, key):
     with extended(lambda: [finder()]), pytest.raises(InputError, match=rf"Tuner\(trainer\)\..*set {key}$"):
         train(config(*steps(2)))
+
+
+def test_hooks_of_batches_are_those_of_the_module(project):
+    seen = []
+
+    class Own(Module):
+        def on_after_batch_transfer(self, batch, dataloader_idx):
+            seen.append(self.trainer.state.stage.value)
+            return batch
+
+    with pytest.warns(UserWarning, match="It will use the implementation from `LightningModule`"):
+        train(config(*steps(2)), Own)
+    assert seen[:2] == ["train", "train"] and {*seen} == {"train", "validate", "test"}
+
+
+def test_a_module_with_loaders_of_its_own_is_refused_with_what_to_change(project):
+    class Own(Module):
+        def val_dataloader(self):
+            return []
+
+    with pytest.raises(InputError, match=rf"Own.val_dataloader: .* change that in tasks/{TASK}/data.py"):
+        train(config(*steps(2)), Own)
+    assert not (project / "runs").exists() or not list(project.rglob("config.yaml"))
+
+
+def test_a_class_that_train_cannot_make_is_refused_with_what_it_lacks(project):
+    class Own(Module):
+        def __init__(self, config, spec, layers):
+            super().__init__(config, spec)
+
+    with pytest.raises(InputError, match=r"Own\(config, spec\), and missing a required argument: 'layers': give"):
+        train(config(*steps(2)), Own)
+    with pytest.raises(InputError, match="is no subclass of TaskModule"):
+        train(config(*steps(2)), torch.nn.Linear)
+
+
+def test_the_names_of_hooks_are_noted_without_torchs_look_at_a_modules_values():
+    class Own(Module):
+        def training_step(self, batch, batch_idx):
+            noted.append(vars(self)["_current_fx_name"])
+            return super().training_step(batch, batch_idx)
+
+    noted = []
+    shipped, data, trainer = build(config(*steps(1)))
+    trainer.fit(Own(**shipped.hparams), data)
+    assert noted == ["training_step"]
 
 
 def test_a_run_trains_in_a_thread(project):

@@ -1,8 +1,10 @@
 """What Lightning's documentation teaches works in a run: optimizers, schedules, losses and layers of one's own."""
 
+import itertools
+
 import pytest
 import torch
-from conftest import load_data, steps, values_of, without_dropout
+from conftest import load_data, make_engine, steps, values_of, without_dropout
 from test_lightning_changes import (
     EPOCH,
     Module,
@@ -16,14 +18,16 @@ from test_lightning_changes import (
     weights,
 )
 from torch.utils.checkpoint import checkpoint
-from torchmetrics import Metric
+from torchmetrics import Metric, MetricCollection
 
 from {{cookiecutter.package_name}} import build, train
-from {{cookiecutter.package_name}}.errors import RunError
+from {{cookiecutter.package_name}}.errors import InputError, RunError
 from {{cookiecutter.package_name}}.extensions import lightning as extensions
-from {{cookiecutter.package_name}}.run import read_result
+from {{cookiecutter.package_name}}.run import read_record, read_result
 from {{cookiecutter.package_name}}.trainers.lightning import trainer as trainer_module
-from {{cookiecutter.package_name}}.trainers.schedule import learning_rate
+from {{cookiecutter.package_name}}.trainers.lightning.manual import ManualModule
+from {{cookiecutter.package_name}}.trainers.lightning.trainer import make_trainer
+from {{cookiecutter.package_name}}.trainers.schedule import LOSS_SCALE, learning_rate
 
 PLAIN = ("--optimizer.name=sgd", "--optimizer.momentum=0", "--optimizer.weight_decay=0")
 
@@ -198,6 +202,91 @@ def test_an_update_that_is_skipped_is_one_that_has_not_been_for_any_optimizer(pr
     batches = [batch for i, batch in enumerate(recorder.batches) if i != 2]
     expected = by_hand(module, batches, torch.optim.NAdam(module.net.parameters(), settings.optimizer.learning_rate))
     assert_same(last_checkpoint(run)["state_dict"], expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:`training_step` returned `None`:UserWarning")
+@pytest.mark.parametrize("weight", [0, torch.tensor(0.0)])
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_the_update_of_a_batch_that_weighs_nothing_is_left_out_and_counted(project, weight, precision):
+    class Weightless(Module):
+        def training_step(self, batch, batch_idx):
+            if self.step == 2:
+                return self.mean((0 * sum(p.sum() for p in self.net.parameters()), weight), {})
+            return super().training_step(batch, batch_idx)
+
+    options = ("--optimizer.weight_decay=0.1", "--optimizer.clip_norm=0.5", f"--accelerator.precision={precision}")
+    run, recorder = recorded(config(*steps(4), *plain(*options, "--trainer.log_every=1")), Weightless)
+    states = [recorder.weights["step", step] for step in (1, 2, 3, 4)]
+    changed = [any(not torch.equal(a[name], b[name]) for name in a) for a, b in itertools.pairwise(states)]
+    assert changed == [True, False, True]
+    assert values_of(run, "train/loss")[3] == values_of(run, "train/grad_norm")[3] == 0
+    skipped = values_of(run, "train/skipped_updates")
+    assert skipped[3] == skipped[4] == 1
+
+
+class Halves(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
+
+
+class Twofold(ManualModule):
+    """Two losses, of which the second weighs nothing in the second step."""
+
+    PARTS = {"first": "first", "second": "second"}
+
+    def create_model(self):
+        return Halves()
+
+    def create_metrics(self):
+        return MetricCollection({})
+
+    def validation_step(self, batch, batch_idx):
+        pass
+
+    def loss_fn(self, name, batch):
+        weight = torch.tensor(float(name == "first" or self.trainer.global_step != 3))
+        return getattr(self.net, name).weight.square().sum() * weight, weight
+
+
+def test_of_several_losses_the_one_that_weighs_nothing_is_left_out_and_counted():
+    settings, recorder = config(*steps(3)), Recorder()
+    module, data, _ = build(settings)
+    trainer = make_trainer(settings, module=Twofold, callbacks=recorder, limit_val_batches=0)
+    trainer.fit(module := Twofold(**module.hparams), data)
+    assert trainer.global_step == 6 and module.skipped == 1
+    first, second = recorder.weights["step", 2], recorder.weights["step", 4]
+    assert [name for name in first if torch.equal(first[name], second[name])] == [
+        "net.first.bias",
+        "net.second.weight",
+        "net.second.bias",
+    ]
+
+
+def test_the_loss_scale_of_float16_is_logged(project):
+    run = train(config(*steps(2), "--accelerator.precision=float16"))
+    assert set(values_of(run, "train/loss_scale").values()) <= {LOSS_SCALE, LOSS_SCALE / 2, LOSS_SCALE / 4}
+
+
+class OwnOptimizer(Module):
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+@pytest.mark.parametrize("own", ["name", "hook"])
+def test_the_state_of_an_optimizer_of_ones_own_is_not_converted(project, own, monkeypatch):
+    options = ()
+    if own == "name":
+        nadam = {"nadam": lambda groups, config: torch.optim.NAdam(groups, config.learning_rate)}
+        monkeypatch.setattr(extensions, "OPTIMIZERS", nadam)
+        options = ("--optimizer.name=nadam",)
+    else:  # as the owner of a task may write it in the task's own file
+        monkeypatch.setattr(Module, "configure_optimizers", OwnOptimizer.configure_optimizers)
+    settings = config(*steps(1), *options)
+    run = train(settings)
+    engine = make_engine(settings, load_data(settings).spec)
+    with pytest.raises(InputError, match="begin with the run's weights, by --init RUN$"):
+        engine.state(run / "checkpoints" / read_record(run).last)
 
 
 def update(run, recorder):

@@ -136,6 +136,24 @@ def test_a_plain_trainer_with_workers_loses_no_batch_between_epochs():
     assert "val/loss" in trainer.callback_metrics and "train/loss" in trainer.callback_metrics
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_data_module_gives_its_batches_before_and_after_training(accumulate):
+    settings = config(*steps(2), f"--trainer.accumulate={accumulate}")
+    module, data, trainer = build(settings)
+
+    def first():
+        return next(iter(data.train_dataloader()))
+
+    before, held_out = first(), next(iter(data.val_dataloader()))
+    trainer.fit(module, data)
+    whole = TrainBatches(data.data, settings.data.batch_size, settings.seed)[0]
+    for batch in (before, first()):
+        for name, value in batch.items():
+            if isinstance(value, torch.Tensor):
+                np.testing.assert_array_equal(value.numpy(), whole[name][: settings.data.batch_size // accumulate])
+    assert held_out["mask"].all()
+
+
 class Rows(torch.utils.data.Dataset):
     """The task's examples, one by one."""
 

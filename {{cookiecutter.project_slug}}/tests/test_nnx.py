@@ -14,15 +14,9 @@ from {{cookiecutter.package_name}}.data.batches import TrainBatches
 from {{cookiecutter.package_name}}.errors import InputError
 from {{cookiecutter.package_name}}.run import read_record
 from {{cookiecutter.package_name}}.trainers import session, workflow
+from {{cookiecutter.package_name}}.trainers.nnx import devices
 from {{cookiecutter.package_name}}.trainers.nnx.train_state import LossScale
 from {{cookiecutter.package_name}}.trainers.schedule import LOSS_SCALE_STEPS
-
-
-@pytest.fixture(autouse=True)
-def settings_of_jax():
-    """They are those of the process: a float64 run leaves them as it has set them."""
-    yield
-    jax.config.update("jax_enable_x64", False)
 
 
 def config(*options):
@@ -41,10 +35,11 @@ def last_state(settings, folder):
 def run_steps(settings, dispatches, steps_per_dispatch):
     """The state and the last step's logs after some dispatches."""
     made, batches = engine(settings)
-    state, train_step = made.init(), made.train_step()
-    for i in range(dispatches):
-        batch = batches.stack(i * steps_per_dispatch, steps_per_dispatch)
-        state, logs = train_step(state, batch, np.full(100, 0.01), True, {})
+    with made.settings():
+        state, train_step = made.init(), made.train_step()
+        for i in range(dispatches):
+            batch = batches.stack(i * steps_per_dispatch, steps_per_dispatch)
+            state, logs = train_step(state, batch, np.full(steps_per_dispatch, 1e-3), True, {})
     return train_step, state, logs
 
 
@@ -66,7 +61,7 @@ def test_the_state_is_donated():
     made, batches = engine(config())
     state = made.init()
     before = jax.tree.leaves(state.params)
-    made.train_step()(state, batches.stack(0, 1), np.full(100, 0.01), True, {})
+    made.train_step()(state, batches.stack(0, 1), np.full(1, 1e-3), True, {})
     assert all(array.is_deleted() for array in before)
 
 
@@ -131,7 +126,7 @@ def test_an_update_that_overflows_is_left_out_and_halves_the_loss_scale():
     state, train_step = made.init(), made.train_step()
     huge = state.replace(loss_scale=LossScale(np.float32(2.0**40), np.int32(7)))
     before = jax.device_get(huge.params)
-    after, _ = train_step(huge, batches.stack(0, 1), np.full(100, 0.01), False, {})
+    after, _ = train_step(huge, batches.stack(0, 1), np.full(1, 1e-3), False, {})
     jax.tree.map(np.testing.assert_array_equal, before, after.params)
     assert (float(after.loss_scale.factor), int(after.loss_scale.steps), int(after.step)) == (2.0**39, 0, 1)
 
@@ -146,9 +141,41 @@ def test_the_loss_scale_doubles_after_many_good_updates():
 
 @pytest.mark.parametrize("installed", [False, True])
 def test_the_extra_is_named_only_where_what_it_brings_is_not_installed(complaint, installed, monkeypatch):
-    if jax.default_backend() != "cpu":
+    if devices.count()["gpu"]:
         pytest.skip("this machine has an accelerator")
     find, plugin = util.find_spec, SimpleNamespace() if installed else None
     monkeypatch.setattr(util, "find_spec", lambda name: plugin if name.startswith("jax_cuda") else find(name))
     line = complaint("train", TASK, "--framework=nnx", *SMALL, "--accelerator=gpu")
     assert ("install the extra [gpu]" in line) == (not installed)
+
+
+def test_a_checkpoint_of_an_earlier_version_is_told(project, cli):
+    folder = workflow.train(config("--debug=fast"))
+    checkpoint = folder / "checkpoints" / read_record(folder).last
+    (checkpoint / "_METADATA").write_text("{}")
+    for read in (engine(config())[0].restore, engine(config())[0].evaluated):
+        with pytest.raises(InputError, match="is of an earlier version of this project: write its weights with"):
+            read(checkpoint)
+
+
+def test_gradients_that_are_never_finite_stop_a_run_in_float16(cli, project, monkeypatch):
+    from {{cookiecutter.package_name}} import task as tasks
+
+    twin = tasks.twin(tasks.find(TASK), "nnx")
+    [(name, loss)] = twin.losses(config()).items()
+
+    @jax.custom_vjp
+    def no_gradient(total):
+        return total
+
+    no_gradient.defvjp(lambda total: (total, None), lambda _, gradient: (gradient * np.nan,))
+
+    def fn(model, batch, rngs):
+        total, weight = loss.fn(model, batch, rngs)
+        return no_gradient(total), weight
+
+    monkeypatch.setattr(twin, "losses", lambda config: {name: loss._replace(fn=fn)})
+    words = ["--accelerator.precision=float16", *steps(40), "--trainer.log_every=5", "--trainer.val_every=40"]
+    done = cli("train", TASK, "--framework=nnx", *SMALL, *words)
+    assert done.code == 1
+    assert "gradients are not finite at step 20, whatever float16's loss scale, first the gradient of" in done.err

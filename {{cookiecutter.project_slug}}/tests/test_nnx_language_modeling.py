@@ -48,14 +48,7 @@ def test_two_programs_are_compiled_for_texts_of_any_length():
     assert read_and_choose._cache_size() == 2
 
 
-@pytest.fixture
-def float64():
-    """Is a setting of the process, which other tests do not expect."""
-    yield
-    jax.config.update("jax_enable_x64", False)
-
-
-def test_blocks_computed_twice_train_as_others(cli, project, float64):
+def test_blocks_computed_twice_train_as_others(cli, project):
     words = ["train", "language_modeling", "--framework=nnx", *small("language_modeling"), *steps(5)]
     words += ["--trainer.log_every=1", "--accelerator.precision=float64"]
     for value in ("false", "true"):

@@ -10,12 +10,6 @@ from {{cookiecutter.package_name}}.errors import InputError
 from {{cookiecutter.package_name}}.models.layers.nnx import BatchNorm, max_pool
 
 
-@pytest.fixture(autouse=True)
-def settings_of_jax():
-    """They are those of the process, in which another test may have left it in float64."""
-    jax.config.update("jax_enable_x64", False)
-
-
 @pytest.mark.parametrize(("size", "stride", "padding"), [(2, 2, 0), (3, 2, 1)])
 @pytest.mark.parametrize("shape", [(2, 8, 8, 3), (1, 7, 5, 2)])
 def test_pooling_takes_the_largest_of_each_window(shape, size, stride, padding):

@@ -15,12 +15,6 @@ from {{cookiecutter.package_name}}.trainers.nnx.weights import get, put
 from {{cookiecutter.package_name}}.weights import read
 
 
-@pytest.fixture(autouse=True)
-def settings_of_jax():
-    """They are those of the process, in which another test may have left it in float64."""
-    jax.config.update("jax_enable_x64", False)
-
-
 def abstract(name):
     """For colour images and 1,000 classes, without arrays."""
     return nnx.eval_shape(lambda: ResNet(ResNetConfig(name=name), (224, 224, 3), 1000, rngs=nnx.Rngs(0)))

@@ -9,7 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-import jax
 import pytest
 from conftest import SMALL, TASK, history, small, steps
 
@@ -39,14 +38,18 @@ def made(task, options):
 
 def run(task, options):
     settings, data, engine, batches, step = made(task, options)
+    with engine.settings():
+        return run_in(settings, data, engine, batches, step)
+
+def run_in(settings, data, engine, batches, step):
     state, losses = engine.init(), []
     held = sum(leaf.addressable_shards[0].data.size for leaf in jax.tree.leaves(state.params))
     for i in range(5):
         batch = engine.devices.cut(batches.stack(i, 1), 1)
-        state, logs = jax.block_until_ready(step(state, batch, np.full(5, 0.01), True, {}))
+        state, logs = jax.block_until_ready(step(state, batch, np.full(1, 1e-3), True, {}))
         losses += [float(value) for value in logs.values()]
     source = eval_batches(data.test, settings.data.batch_size, share=engine.share)
-    metrics = engine.run_metrics(state, source)
+    metrics = engine.run_metrics(state.evaluated, source)
     numbers = {name: value for name, value in metrics.items() if isinstance(value, float)}
     return {"losses": losses, "metrics": numbers, "held": held, "compiled": step._cache_size()}
 
@@ -55,16 +58,23 @@ def lower(task, options, platform):
     place = lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
     state = jax.tree.map(place, engine.shapes, engine.shardings)
     batch = engine.devices.cut(batches.stack(0, 1), 1)
-    lowered = step.trace(state, batch, np.full(5, 0.01), True, {}).lower(lowering_platforms=(platform,))
+    lowered = step.trace(state, batch, np.full(1, 1e-3), True, {}).lower(lowering_platforms=(platform,))
     return lowered.as_text().count("sdy.sharding") + lowered.as_text().count("mhlo.sharding")
 
-kinds = {"run": run, "lower": lower}
+def moves(task, options):
+    settings, data, engine, batches, step = made(task, options)
+    with engine.settings():
+        batch = engine.devices.cut(batches.stack(0, 1), 1)
+        text = step.lower(engine.init(), batch, np.full(1, 1e-3), True, {}).compile().as_text()
+    return {name: text.count(f" {name}(") for name in ("collective-permute", "all-to-all", "all-reduce")}
+
+kinds = {"run": run, "lower": lower, "moves": moves}
 print("found", json.dumps({name: kinds[kind](*case) for name, (kind, *case) in json.loads(sys.argv[1]).items()}))
 """
 
 
 def on_meshes(cases):
-    """What `run` or `lower` gives with eight devices, of each {name: (which of them, task, options, ...)}."""
+    """What `run`, `lower` or `moves` gives with eight devices, of each {name: (which of them, task, options, ...)}."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
     environment["XLA_FLAGS"] = "--xla_cpu_collective_call_terminate_timeout_seconds=60"
     command = [sys.executable, "-c", RUN_ALL, json.dumps(cases)]
@@ -82,13 +92,6 @@ def assert_same(one, several, tolerance=1e-9):
     assert several["losses"] == pytest.approx(one["losses"], rel=tolerance)
     assert several["metrics"] == pytest.approx(one["metrics"], rel=1e-6, abs=1e-6)  # added up in float32
     assert several["compiled"] == 1
-
-
-@pytest.fixture(autouse=True)
-def settings_of_jax():
-    """They are those of the process: a float64 run leaves them as it has set them."""
-    yield
-    jax.config.update("jax_enable_x64", False)
 
 
 def test_devices_together_are_one_device(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from conftest import small
-from test_nnx_scale import RUN, assert_same, mesh, on_meshes, settings_of_jax, train_alone_and_in_two  # noqa: F401
+from test_nnx_scale import RUN, assert_same, mesh, on_meshes, train_alone_and_in_two
 
 TASK = "language_modeling"
 MODEL = (
@@ -33,6 +33,13 @@ def test_the_step_lowers_for_cut_kernels_on_accelerators_that_are_not_here(tmp_p
     options = [*small(TASK), *MODEL, "--accelerator=gpu-tp", "--accelerator.platform=cpu", "--accelerator.devices=8"]
     found = on_meshes({name: ("lower", TASK, options, name) for name in ("cuda", "tpu")})
     assert all(found.values())
+
+
+def test_queries_keys_and_values_need_not_move_where_heads_are_cut(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = on_meshes({"cut": ("moves", TASK, [*small(TASK), *MODEL, *mesh(tensor=2)])})["cut"]
+    assert found["all-reduce"] > 0
+    assert found["collective-permute"] == found["all-to-all"] == 0
 
 
 def test_kernels_that_cannot_be_cut_so_are_told(tmp_path):

@@ -36,9 +36,8 @@ TARGETS = np.random.default_rng(1).normal(size=(len(IDS), 2))
 
 @pytest.fixture(autouse=True)
 def float64():
-    jax.config.update("jax_enable_x64", True)
-    yield
-    jax.config.update("jax_enable_x64", False)
+    with jax.enable_x64(True):
+        yield
 
 
 def initial():

@@ -33,7 +33,7 @@ def build(config: Config, **options):
 
 
 def load(run: str | Path, checkpoint: str = "best", module: type | None = None, **options):
-    """A run's model: `load(run).predict(inputs)` gives readable rows, `.outputs(inputs)` arrays.
+    """A run's model: `load(run).predict(inputs)` gives readable rows, `.outputs(inputs)` arrays, `.model` the network.
 
     Args:
         run: the run's folder.

@@ -440,6 +440,8 @@ def doctor(words: list[str]) -> int:
             trainers.check(dataclasses.replace(config, framework=name))
             devices = framework.hardware()
             print(f"{name}: devices: " + ", ".join(f"{number} {kind}" for kind, number in devices.count().items()))
+            if cache := getattr(devices, "compilation_cache", None):
+                print(f"{name}: programs are kept in {cache() or 'no folder'}")
             if not target:
                 picked = devices.pick(config.accelerator.platform, config.accelerator.devices, config.accelerator.nodes)
                 print(f"{name}: --accelerator {config.accelerator.name} picks {', '.join(map(str, picked))}")

@@ -126,6 +126,9 @@ class TrainerConfig:
     val_every: NonNegativeInt = option(0, "steps between validations; 0: once an epoch, a hundred times at most")
     log_every: NonNegativeInt = option(50, "steps between log entries; 0: once an epoch")
     checkpoint_every: NonNegativeInt = option(0, "steps between checkpoints; 0: once an epoch; the best is always kept")
+    histograms: NonNegativeInt = option(
+        10_000, "values of each parameter, at most, that its histogram at a validation is made of; 0: no histograms"
+    )
     patience: NonNegativeInt = option(0, "stop after so many validations without a new best, after warm-up; 0: never")
     accumulate: PositiveInt = option(1, "micro-batches that a batch is cut into, to save memory")
     on_nan: Literal["stop", "skip"] = option(

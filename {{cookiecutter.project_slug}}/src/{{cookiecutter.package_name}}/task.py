@@ -104,11 +104,13 @@ class Loss(NamedTuple):
     Attributes:
         fn: (model, batch, ...) -> (sum, weight), never a mean: the engine divides by the weight summed over
             micro-batches and devices, so that a weight of examples, tokens or boxes is exact on any number of them.
-            A weight is a number where it is known without the data. Or (sum, weight, parts): parts are sums, too, by
-            the name of what is to be logged beside the loss, `train/<name>`, and are divided by the same weight.
+            A weight is a number where it is known without the data; where it turns out as 0, as of a batch that is
+            masked whole, the update is left out and counted. Or (sum, weight, parts): parts are sums, too, by the name
+            of what is to be logged beside the loss, `train/<name>`, and are divided by the same weight.
         params: the attribute of the model whose parameters this loss moves; "" for the whole model. Or a filter, where
-            the framework selects parameters by such, as for the `wrt` of its own optimizers. What no loss moves is
-            frozen: it gets no update and no decay, and the optimizer keeps nothing of it.
+            the framework selects parameters by such, as for the `wrt` of its own optimizers. Two losses may move the
+            same ones, one after the other. What no loss moves is frozen: it gets no update and no decay, and the
+            optimizer keeps nothing of it.
     """
 
     fn: Callable[..., tuple[Any, ...]]

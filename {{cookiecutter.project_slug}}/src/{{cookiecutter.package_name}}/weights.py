@@ -16,6 +16,8 @@ Weights = dict[str, np.ndarray]
 
 FILE = "model.safetensors"
 
+OTHER_MODEL = "the weights are of another model"
+
 DTYPES = {"F64": "f8", "F32": "f4", "F16": "f2", "I64": "i8", "I32": "i4", "I8": "i1", "U8": "u1", "BOOL": "?"}
 
 
@@ -49,15 +51,21 @@ def is_count(name: str) -> bool:
     return name.rpartition(".")[2] == "num_batches_tracked"
 
 
-def match(given: Mapping[str, Sequence[int]], wanted: Mapping[str, Sequence[int]], where: str) -> None:
-    """Raises InputError, beginning with `where`, unless both have the same names with the same shapes."""
+def match(
+    given: Mapping[str, Sequence[int]],
+    wanted: Mapping[str, Sequence[int]],
+    where: str,
+    what: str = OTHER_MODEL,
+) -> None:
+    """Raises InputError, beginning with `where` and `what`, unless both have the same names with the same shapes."""
     missing, extra = sorted(wanted.keys() - given.keys()), sorted(given.keys() - wanted.keys())
     differing = [name for name in sorted(wanted.keys() & given.keys()) if tuple(given[name]) != tuple(wanted[name])]
     shapes = [f"{name} is {_shown(given[name])} and should be {_shown(wanted[name])}" for name in differing]
-    found = {"missing: ": missing, "not in the model: ": extra, "": shapes}
+    unknown = "not in the model: " if what == OTHER_MODEL else "not there now: "
+    found = {"missing: ": missing, unknown: extra, "": shapes}
     if any(found.values()):
-        parts = [f"{what}{_listed(names)}" for what, names in found.items() if names]
-        raise InputError(f"{where}: the weights are of another model: {'; '.join(parts)}")
+        parts = [f"{how}{_listed(names)}" for how, names in found.items() if names]
+        raise InputError(f"{where}: {what}: {'; '.join(parts)}")
 
 
 def overlay(given: Weights, fresh: Weights, skip: str) -> Weights:

@@ -6,9 +6,10 @@ import optax
 
 from ..config import OptimizerConfig
 
-# Beside those in trainers/nnx/optimizers.py, and before them, by `optimizer.name`. Each is a whole optimizer, as the
-# documentation of optax makes them: the learning rate is a part of it, and the schedule multiplies what it gives by its
-# share of the peak. For example
+# By `optimizer.name`, before those in trainers/nnx/optimizers.py. Each is a whole optimizer, as the documentation of
+# optax makes them; it is made anew for each step, of which `config.learning_rate` is the learning rate, by
+# `optimizer.schedule`. One of its own, or a schedule of optax, goes in its place. For example
 #
 #     "lion": lambda config: optax.lion(config.learning_rate, weight_decay=config.weight_decay)
+#     "mine": lambda config: optax.adamw(optax.warmup_cosine_decay_schedule(0.0, 1e-3, 500, 10_000))
 OPTIMIZERS: dict[str, Callable[[OptimizerConfig], optax.GradientTransformation]] = {}

@@ -1,16 +1,18 @@
 """What both trainers do alike around their steps: count, log, show, validate, save, stop."""
 
 import contextlib
+import functools
 import math
 import signal
 import sys
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from ..data.files import say_once
 from ..data.sources import Batch
 from ..errors import InputError, RunError
 from ..run import Run
@@ -20,8 +22,8 @@ from .schedule import Plan, schedule_steps, warmup_steps
 
 ASK_EVERY = 10  # steps
 # What stands at `train/`, beside `loss/<name>`.
-TAGS = ("loss", "learning_rate", "grad_norm", "skipped_updates", "steps_per_second", "examples_per_second")
-TAGS += ("epoch", "memory_bytes")
+TAGS = ("loss", "learning_rate", "grad_norm", "skipped_updates", "loss_scale", "steps_per_second")
+TAGS += ("examples_per_second", "epoch", "memory_bytes")
 
 
 class Diverged(RunError):
@@ -66,17 +68,18 @@ class Session:
         if self.run.leads:
             tqdm.write(line, file=sys.stderr)
 
-    def begin(self, parameters: Mapping[str, np.ndarray], frozen: Collection[str] = ()) -> None:
-        """Takes the parameters by path, before the first step: their numbers and a table of them.
+    def begin(self, shapes: Mapping[str, Sequence[int]], frozen: Collection[str] = ()) -> None:
+        """Takes the parameters' shapes by path, before the first step: counts them, and makes a table.
 
         frozen: the paths of those that are not trained.
         """
-        self.parameters = sum(value.size for value in parameters.values())
-        self.trained_parameters = self.parameters - sum(parameters[path].size for path in frozen)
+        sizes = {path: math.prod(shape) for path, shape in shapes.items()}
+        self.parameters = sum(sizes.values())
+        self.trained_parameters = self.parameters - sum(sizes[path] for path in frozen)
         if self.run.leads and self.step == self.run.record.start:
             rows = [
-                f"| {path}{' (frozen)' if path in frozen else ''} | {' x '.join(map(str, v.shape))} | {v.size:,} |"
-                for path, v in parameters.items()
+                f"| {path}{' (frozen)' if path in frozen else ''} | {' x '.join(map(str, shape))} | {sizes[path]:,} |"
+                for path, shape in shapes.items()
             ]
             totals = [f"| total | | {self.parameters:,} |", f"| trained | | {self.trained_parameters:,} |"]
             table = "\n".join(["| path | shape | size |", "|---|---|---|", *rows, *totals])
@@ -106,18 +109,23 @@ class Session:
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, note)
 
-    def log(self, logs: Mapping[str, float], learning_rate: float, peak_device_memory: int) -> None:
-        """logs: of the step just done `loss/<name>` of each loss, the parts of losses by their names, and `grad_norm`;
-        and `skipped_updates` of the run.
+    def log(self, logs: Mapping[str, float], learning_rate: float | None, peak_device_memory: int) -> None:
+        """logs: of the step just done `loss/<name>` of each loss, the parts of losses by their names, `grad_norm`, and
+        the `loss_scale` of float16; and `skipped_updates` of the run. learning_rate: None where nobody knows it.
 
         Raises:
-            Diverged: where a loss is not finite, unless such updates are skipped.
+            Diverged: where a loss is not finite or no loss scale is small enough, unless such updates are skipped.
         """
+        skips = self.run.config.trainer.on_nan == "skip"
+        if not skips and not logs.get("skipped_updates"):
+            logs = {name: value for name, value in logs.items() if name != "skipped_updates"}
+        elif not skips and "loss_scale" not in logs:
+            say_once("skipped", f"step {self.step}: the updates of batches that weigh nothing are left out and counted")
         losses = {name: value for name, value in logs.items() if name.startswith("loss/")}
         values = {
             "train/loss": sum(losses.values()),
             **({f"train/{name}": value for name, value in losses.items()} if len(losses) > 1 else {}),
-            "train/learning_rate": learning_rate,
+            **({} if learning_rate is None else {"train/learning_rate": learning_rate}),
             **{f"train/{name}": value for name, value in logs.items() if name not in losses},
             **self.progress.speed(),
             "train/epoch": self.step / self.plan.steps_per_epoch,
@@ -126,8 +134,10 @@ class Session:
         self._log(values)
         self.progress.show({"loss": values["train/loss"]})
         self.loss = values["train/loss"]
-        if not math.isfinite(self.loss) and self.run.config.trainer.on_nan == "stop":
+        if not math.isfinite(self.loss) and not skips:
             raise Diverged(f"train/loss is {self.loss} at step {self.step}")
+        if logs.get("loss_scale", 1) < 1 and not skips:
+            raise Diverged(f"gradients are not finite at step {self.step}, whatever float16's loss scale")
 
     def check(self, finite: bool) -> None:
         """Before the weights are saved or shown. finite: whether those of this process are."""
@@ -137,7 +147,8 @@ class Session:
     def validated(
         self,
         metrics: Mapping[str, float | np.ndarray],
-        parameters: Mapping[str, np.ndarray],
+        values: Mapping[str, np.ndarray],
+        rows: Callable[[str, int], np.ndarray],
         batch: Batch,
         outputs: Batch,
     ) -> bool:
@@ -145,23 +156,26 @@ class Session:
 
         Args:
             metrics: of the split.
-            parameters: by path, for histograms, and the best ones for the projector.
+            values: of parameters, by path, for histograms; see `sampled`.
+            rows: (path, count) -> the first rows of a parameter, for the projector.
             batch: the first of the split, of which examples are shown.
             outputs: the model's, of that batch.
         """
-        values = self.measured("val", metrics)
+        found = self.measured("val", metrics)
         warming_up = self.step <= warmup_steps(self.run.config.optimizer, schedule_steps(self.run.config, self.plan))
-        best = self.run.validated(self.step, values, self.task.monitor, self.task.mode, patient=warming_up)
+        best = self.run.validated(self.step, found, self.task.monitor, self.task.mode, patient=warming_up)
+        tables = self.task.embeddings(self.spec) if best else {}
+        vectors = {path: rows(path, len(labels)) for path, (_, labels) in tables.items()}  # in all processes
         if not self.run.leads:
             return best
-        for path, value in parameters.items():
+        for path, value in values.items():
             self.run.writer.histogram(self.step, f"params/{path}", value)
-        for path, (header, labels) in self.task.embeddings(self.spec).items() if best else ():
-            self.run.writer.embedding(path, parameters[path][: len(labels)], header, labels)
+        for path, (header, labels) in tables.items():
+            self.run.writer.embedding(path, vectors[path], header, labels)
         mask = batch["mask"]
         batch, outputs = ({name: np.asarray(value)[mask] for name, value in both.items()} for both in (batch, outputs))
         self._show("val", self.task.examples(batch, outputs, self.spec))
-        self.progress.line(values)
+        self.progress.line(found)
         return best
 
     def measured(self, split: str, metrics: Mapping[str, float | np.ndarray]) -> dict[str, float]:
@@ -187,6 +201,12 @@ class Session:
         for name, value in found.items():
             show = self.run.writer.text if isinstance(value, str) else self.run.writer.image
             show(self.step, f"{split}/{name}", value)
+
+
+@functools.cache
+def sampled(size: int, most: int) -> np.ndarray:
+    """The places of at most so many of `size` values: always the same, and drawn, as rows and columns have a period."""
+    return np.random.default_rng(0).integers(0, size, most) if size > most else np.arange(size)
 
 
 def check_parts(names: Iterable[str], taken: Collection[str] = ()) -> None:

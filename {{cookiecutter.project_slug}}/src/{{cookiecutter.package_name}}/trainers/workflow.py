@@ -4,11 +4,13 @@ Engine(config, task, spec)                          of a framework with a class 
                                                     that in its place; raises InputError where the hardware is not there
 .share                                              what this process reads of every batch
 .describe()                                         the device, in words
+.check_training()                                   raises InputError for an optimizer that cannot train
 .start_from(weights)                                begins with them; raises InputError where they do not fit
 .train(checkpoint, batches, data, plan, session)    from a checkpoint, or from the beginning where it is None
 .evaluate(checkpoint, batches)                      the task's metrics by name, as numbers or arrays
 .predict(checkpoint, source)                        the outputs for every example
 .generate(checkpoint, batch, **options)             pieces of output, as they come, of a task that has `stream`
+.model(checkpoint)                                  the network, in eval mode
 .weights(checkpoint)                                by name, as in files; the initial ones where it is None
 .state(checkpoint)                                  all of a checkpoint, by name, for every framework the same
 .write(state, path, where)                          a checkpoint that holds it; `where` it comes from begins an error
@@ -130,6 +132,7 @@ def _train(run: Run, config: Config, task: tasks.Task, began: float, module: typ
     if config.debug == "overfit":
         data = _one_batch(data, whole)
     engine = _engine(config, data.spec, module)
+    engine.check_training()
     batches = TrainBatches(data, *settings, engine.share)
     plan = Plan.of(config, batches.steps_per_epoch, run.record.start, task.overfit.steps)
     weights = _weights(config, data.spec) if config.init and not run.resume_from else None
@@ -220,7 +223,7 @@ def evaluate(
     check_spec(folder, data.spec)
     _check_test(folder, config, data)
     batches = eval_batches(data.test, config.data.batch_size, workers=config.data.workers)
-    metrics = _engine(_on_one_device(config), data.spec).evaluate(path, batches)
+    metrics = _engine(_for_inference(config), data.spec).evaluate(path, batches)
     return scalars("test", metrics), task.charts(arrays(metrics), data.spec)
 
 
@@ -265,12 +268,17 @@ class Predictor:
     def __init__(self, folder: Path, config: Config, checkpoint: str = "best", module: type | None = None):
         _check_effect(folder, config)
         self.module = module
-        self.config, self.spec, self.task = _on_one_device(config), read_spec(folder), tasks.find(config.task)
+        self.config, self.spec, self.task = _for_inference(config), read_spec(folder), tasks.find(config.task)
         self.checkpoint = _checkpoint(folder, config, checkpoint)
 
     @functools.cached_property
     def _engine(self):
         return _engine(self.config, self.spec, self.module)
+
+    @functools.cached_property
+    def model(self) -> Any:
+        """The network to evaluate, as the framework has it, in eval mode."""
+        return self._engine.model(self.checkpoint)
 
     def outputs(self, inputs: Any) -> Batch:
         """What the model gives for each input, as arrays. inputs: paths, texts or arrays, as the task takes them."""
@@ -359,8 +367,15 @@ def rehearse(saved: Mapping[str, Any]) -> dict[str, int]:
     return frameworks()[config.framework].rehearse(config, task, plain_values(data.spec), data)
 
 
+def _for_inference(config: Config) -> Config:
+    """One device, or as many as the model is cut over, where the framework has one process for all of them."""
+    accelerator = config.accelerator
+    cut = (accelerator.mesh.fsdp, accelerator.mesh.tensor) != (1, 1) and accelerator.nodes == 1
+    return config if cut and frameworks()[config.framework].ONE_PROCESS else _on_one_device(config)
+
+
 def _on_one_device(config: Config) -> Config:
-    """What is not training takes one, whatever a run was trained on: its checkpoints go anywhere."""
+    """A run's checkpoints go anywhere, whatever it was trained on."""
     one = dataclasses.replace(config.accelerator, devices=1, nodes=1, mesh=MeshConfig())
     return dataclasses.replace(config, accelerator=one)
 

@@ -91,12 +91,15 @@ class Attention(nnx.Module):
     def __init__(self, config: GptConfig, **options):
         self.heads = config.heads
         self.c_attn = linear(config, config.width, 3 * config.width, **options)
+        # Queries, keys and values head by head, so that where heads are cut nothing has to move. In files it is the
+        # other way round.
+        self.c_attn.output_groups = (config.heads, 3)
         self.c_proj = linear(config, config.width, config.width, into_sum=True, **options)
 
     def __call__(
         self, x: jax.Array, cache: tuple[jax.Array, jax.Array] | None, position: int | jax.Array
     ) -> tuple[jax.Array, tuple[jax.Array, jax.Array] | None]:
-        q, k, v = (y.reshape(*y.shape[:2], self.heads, -1) for y in jnp.split(self.c_attn(x), 3, -1))
+        q, k, v = jnp.moveaxis(self.c_attn(x).reshape(*x.shape[:2], self.heads, 3, -1), 3, 0)
         if cache is None:
             y = attention(q, k, v, causal=True)
         else:

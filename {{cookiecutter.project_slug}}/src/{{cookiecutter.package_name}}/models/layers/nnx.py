@@ -1,5 +1,6 @@
 """Initialisers, pooling, attention and normalization in Flax NNX."""
 
+import functools
 import math
 
 import jax
@@ -37,10 +38,19 @@ def attention(
         mask: bool, broadcast to [batch, heads, queries, keys]: true where a query sees a key.
         causal: query i sees keys 0 to i.
     """
-    on_cpu = jax.default_backend() == "cpu"
-    if q.dtype != jnp.float64 and not (q.dtype == jnp.float16 and on_cpu):
+
+    def fused(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array | None) -> jax.Array:
         return jax.nn.dot_product_attention(q, k, v, mask=mask, is_causal=causal)
-    # The fused call computes its softmax in float32, and a CPU has none for float16.
+
+    if q.dtype == jnp.float64:  # the fused call computes its softmax in float32
+        return _attention(q, k, v, mask, causal)
+    if q.dtype == jnp.float16:  # of which a CPU has no fused call
+        written_out = functools.partial(_attention, causal=causal)
+        return jax.lax.platform_dependent(q, k, v, mask, cpu=written_out, default=fused)
+    return fused(q, k, v, mask)
+
+
+def _attention(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array | None, causal: bool) -> jax.Array:
     scores = jnp.einsum("bqhd,bkhd->bhqk", q / math.sqrt(q.shape[-1]), k)
     scores = scores.astype(jnp.promote_types(q.dtype, jnp.float32))
     if causal:

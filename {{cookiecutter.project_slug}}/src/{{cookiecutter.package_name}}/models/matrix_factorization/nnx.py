@@ -29,13 +29,14 @@ class MatrixFactorization(nnx.Module):
         highest: float,
         *,
         rngs: nnx.Rngs,
+        param_dtype: jax.typing.DTypeLike = jnp.float32,
         **dtypes,
     ):
         self.mean, self.unit, self.lowest, self.highest = mean, unit, lowest, highest
-        self.user_vectors = vectors(users, config.width, rngs=rngs, **dtypes)
-        self.item_vectors = vectors(items, config.width, rngs=rngs, **dtypes)
-        self.user_bias = nnx.Param(jnp.zeros(users + 1, dtypes["param_dtype"]))
-        self.item_bias = nnx.Param(jnp.zeros(items + 1, dtypes["param_dtype"]))
+        self.user_vectors = vectors(users, config.width, rngs=rngs, param_dtype=param_dtype, **dtypes)
+        self.item_vectors = vectors(items, config.width, rngs=rngs, param_dtype=param_dtype, **dtypes)
+        self.user_bias = nnx.Param(jnp.zeros(users + 1, param_dtype))
+        self.item_bias = nnx.Param(jnp.zeros(items + 1, param_dtype))
 
     def __call__(self, user: jax.Array, item: jax.Array) -> tuple[jax.Array, jax.Array]:
         """int [batch] each -> (rating, not clipped, and the squares of all that it is made of): float [batch] each."""

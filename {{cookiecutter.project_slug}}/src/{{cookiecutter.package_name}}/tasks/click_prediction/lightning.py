@@ -73,19 +73,19 @@ class Scores(Metric):
     def __init__(self):
         super().__init__()
         self.add_state("counts", torch.zeros(2, BINS, dtype=torch.int64), dist_reduce_fx="sum")
-        self.add_state("predicted", torch.zeros(BINS, dtype=torch.float32), dist_reduce_fx="sum")
+        self.add_state("predicted", torch.zeros(BINS), dist_reduce_fx="sum")
 
     def update(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
-        logits = logits.float()
+        logits = logits.to(self.predicted.dtype)
         # What is no number counts as 0: the loss tells of it.
         bins = ((logits + EXTENT) * (BINS / (2 * EXTENT))).nan_to_num().clamp(0, BINS - 1).long()
-        self.counts.index_put_((labels.long(), bins), torch.ones_like(bins), accumulate=True)
+        self.counts.index_put_((labels.long(), bins), torch.ones_like(bins, dtype=self.counts.dtype), accumulate=True)
         self.predicted.index_add_(0, bins, logits.sigmoid())
 
     def compute(self) -> dict[str, torch.Tensor]:
         counts, predicted = self.counts.numpy(force=True), self.predicted.numpy(force=True)
         return {
-            "auc": torch.tensor(auc(counts)),
-            "calibration": torch.tensor(calibration(counts, predicted)),
+            "auc": torch.tensor(auc(counts), dtype=self.predicted.dtype),
+            "calibration": torch.tensor(calibration(counts, predicted), dtype=self.predicted.dtype),
             "scores": torch.cat([self.counts, self.predicted[None]]),
         }

@@ -62,11 +62,12 @@ class Scores(metrics.Metric):
 
     @classmethod
     def empty(cls):
-        return cls(jnp.zeros((2, BINS), jnp.int32), jnp.zeros(BINS, jnp.float32))
+        return cls(jnp.zeros((2, BINS), jnp.int32), jnp.zeros(BINS))
 
     @classmethod
     def from_model_output(cls, logits: jax.Array, labels: jax.Array, mask: jax.Array, **_):
-        logits, none = logits.astype(jnp.float32), cls.empty()
+        none = cls.empty()
+        logits = logits.astype(none.predicted.dtype)
         # What is no number counts as 0: the loss tells of it.
         bins = jnp.nan_to_num((logits + EXTENT) * (BINS / (2 * EXTENT))).clip(0, BINS - 1).astype(jnp.int32)
         counts = none.counts.at[labels, bins].add(mask)

@@ -136,11 +136,11 @@ class BitsPerByte(metrics.Metric):
 
     @classmethod
     def empty(cls):
-        return cls(jnp.zeros((), jnp.float32), jnp.zeros((), jnp.float32))
+        return cls(jnp.zeros(()), jnp.zeros(()))
 
     @classmethod
     def from_model_output(cls, loss: jax.Array, mask: jax.Array, bytes: jax.Array, **_):
-        return cls(jnp.where(mask, loss, 0).sum(), bytes.sum().astype(jnp.float32))
+        return cls(jnp.where(mask, loss, 0).sum(), bytes.sum().astype(jnp.result_type(float)))
 
     def merge(self, other):
         return self.replace(nats=self.nats + other.nats, bytes=self.bytes + other.bytes)

@@ -71,7 +71,7 @@ class OfSums(Metric):
     def __init__(self, formula: str, scale: float):
         super().__init__()
         self.formula, self.scale = formula, scale  # no function, which could not be pickled
-        self.add_state("sums", torch.zeros(SUMS, dtype=torch.float32), dist_reduce_fx="sum")
+        self.add_state("sums", torch.zeros(SUMS), dist_reduce_fx="sum")
 
     def update(self, predictions: torch.Tensor, targets: torch.Tensor) -> None:
         errors = predictions - targets

@@ -60,13 +60,13 @@ def of_sums(formula: Callable[..., jax.Array]) -> type[metrics.Metric]:
 
         @classmethod
         def empty(cls):
-            return cls(jnp.zeros(SUMS, jnp.float32))
+            return cls(jnp.zeros(SUMS))
 
         @classmethod
         def from_model_output(cls, predictions: jax.Array, targets: jax.Array, mask: jax.Array, **_):
             errors = predictions - targets
             terms = jnp.stack([jnp.ones_like(targets), errors**2, jnp.abs(errors), targets, targets**2])
-            return cls(jnp.where(mask, terms, 0).sum(1, dtype=jnp.float32))
+            return cls(jnp.where(mask, terms, 0).sum(1))
 
         def merge(self, other):
             return self.replace(sums=self.sums + other.sums)

@@ -7,6 +7,7 @@ from ...processes import ALONE, Processes
 
 TITLE = "PyTorch Lightning"
 PLATFORMS = ("cpu", "gpu", "mps")
+ONE_PROCESS = False  # for all devices of a machine
 SUFFIX = ".ckpt"  # of a checkpoint's name
 REFUSED = {
     "tpu": "torch_xla ends at torch 2.9, so Lightning has no TPU today: use --accelerator gpu or cpu"

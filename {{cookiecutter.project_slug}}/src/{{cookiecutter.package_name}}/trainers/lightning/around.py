@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import lightning as L
+import torch
 
 from ...config import flatten, to_dict
 from ..schedule import average_weight
@@ -25,6 +26,7 @@ class AroundSteps(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, module: Any) -> None:
         self.step, self.part = module.step, mesh.part(trainer.strategy)  # the step that the average knows of
+        self.taken = False  # by a micro-batch, the update of this step
 
     def on_train_batch_start(self, trainer: L.Trainer, module: Any, batch: Any, batch_idx: int) -> None:
         # Dropout is a function of (seed, step, micro-batch, part): no checkpoint has to hold a generator's state.
@@ -34,9 +36,13 @@ class AroundSteps(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, module: Any, outputs: Mapping[str, Any], batch: Any, batch_idx: int
     ) -> None:
-        if module.ema is not None and module.step > self.step:
-            mesh.average(module.ema, module.net, average_weight(self.step, module.config.optimizer.ema_decay))
-        self.step = module.step
+        self.taken |= bool(outputs)
+        if module.step > self.step:
+            if module.ema is not None:
+                mesh.average(module.ema, module.net, average_weight(self.step, module.config.optimizer.ema_decay))
+            if not self.taken and module.automatic_optimization:
+                module.skipped += 1
+            self.step, self.taken = module.step, False
         if not module.recorded and outputs:
             found = numbers(outputs, trainer)
             module.log_dict({f"train/{name}": value for name, value in found.items()}, prog_bar=True)
@@ -50,7 +56,8 @@ class AroundSteps(L.Callback):
 
 def log_metrics(module: Any, split: str) -> None:
     """What the metrics gathered over a split: numbers are logged, all of it stands in `measured`."""
-    values = {name: value.float().cpu() for name, value in module.metrics.compute().items()}
+    found = module.metrics.compute()
+    values = {name: value.to(torch.promote_types(value.dtype, torch.float32)).cpu() for name, value in found.items()}
     module.metrics.reset()
     numbers = {name: value for name, value in values.items() if not value.ndim}
     module.measured = {name: float(value) if name in numbers else value.numpy() for name, value in values.items()}

@@ -1,8 +1,9 @@
 """The run's folder as a Lightning callback: logs, pictures, checkpoints, signals and the end of the run."""
 
 import contextlib
+import functools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import lightning as L
@@ -12,7 +13,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities.exceptions import _TunerExitException  # ends `fit` as one that has succeeded
 
 from ... import task as tasks
-from ..session import Session, check_parts
+from ..session import Session, check_parts, sampled
 from . import SUFFIX
 from .counts import as_saved, begin_at, numbers
 from .manual import ManualModule
@@ -49,9 +50,8 @@ class RunFolder(Checkpoint):
         self.metrics, self.resumed = checkpoint.get("callback_metrics", {}), True
         if self._begins:
             begin_at(self.session.step, checkpoint, trainer, self.session.plan.steps_per_epoch)
-        elif "frozen" in checkpoint:  # BaseFinetuning freezes anew what it has unfrozen
-            for path, p in by_path(module):
-                p.requires_grad_(path not in checkpoint["frozen"])
+        else:
+            freeze(module, checkpoint)
 
     def on_save_checkpoint(self, trainer: L.Trainer, module: TaskModule, checkpoint: dict[str, Any]) -> None:
         as_saved(checkpoint)
@@ -63,10 +63,10 @@ class RunFolder(Checkpoint):
         if self._begins:
             follow_config(trainer, module)
         # What a callback or a schedule monitors may have been validated before the run was stopped.
-        trainer.callback_metrics.update({name: torch.tensor(value) for name, value in self.metrics.items()})
+        trainer.callback_metrics.update(exact(self.metrics))
         monitors = [getattr(callback, "monitor", None) for callback in trainer.callbacks]
         self.monitored = "train/loss" in [*monitors, *(config.monitor for config in trainer.lr_scheduler_configs)]
-        self.session.begin(parameters(module), frozen(module))
+        self.session.begin({path: p.shape for path, p in by_path(module)}, frozen(module))
         self.session.listen()  # again: the handler that Lightning has set since would leave with nothing saved
 
     def on_train_batch_start(self, trainer: L.Trainer, module: TaskModule, batch: Any, batch_idx: int) -> None:
@@ -83,6 +83,9 @@ class RunFolder(Checkpoint):
             if stopping:
                 # Between two batches: `should_stop` would validate once more, and end the epoch.
                 trainer.fit_loop.on_run_end()
+                for callback in trainer.callbacks:
+                    callback.on_fit_end(trainer, module)
+                module.on_fit_end()
                 raise _TunerExitException
         if self.profiler and session.step == plan.profile.start:
             self.profiler.start()
@@ -111,10 +114,11 @@ class RunFolder(Checkpoint):
             folder = session.run.folder / "plugins" / "profile" / time.strftime("%Y_%m_%d_%H_%M_%S")
             folder.mkdir(parents=True)
             self.profiler.export_chrome_trace(str(folder / "torch.trace.json.gz"))
-        if self.outputs:
+        if module.norm_wanted and (self.outputs or module.automatic_optimization):
             self._log(trainer, module)
         self.due |= plan.saves(session.step)
-        if session.step >= plan.total_steps and session.step % plan.val_every:
+        last_epoch = trainer.current_epoch + 1 == trainer.max_epochs
+        if session.step >= plan.total_steps or (last_epoch and trainer.is_last_batch):
             trainer.should_stop = True  # the last step is validated, too: Lightning does so before it stops
 
     def on_validation_start(self, trainer: L.Trainer, module: TaskModule) -> None:
@@ -131,7 +135,13 @@ class RunFolder(Checkpoint):
         session = self.session
         with torch.no_grad(), trainer.precision_plugin.forward_context():
             outputs = module(self.first)
-        self.due |= session.validated(module.measured, parameters(module), numpy(self.first), numpy(outputs))
+        self.due |= session.validated(
+            module.measured,
+            values(module, module.config.trainer.histograms),
+            functools.partial(rows, module),
+            numpy(self.first),
+            numpy(outputs),
+        )
         self.validating.close()
         trainer.should_stop |= session.run.out_of_patience
 
@@ -141,7 +151,8 @@ class RunFolder(Checkpoint):
 
     def _log(self, trainer: L.Trainer, module: TaskModule) -> None:
         """The step's losses, and what these name beside them: the mean over micro-batches and devices."""
-        found, self.outputs = self.outputs, []
+        # Without any, the update has been left out.
+        found, self.outputs = self.outputs or [{"loss": torch.zeros((), device=module.device)}], []
         check_parts(name for name in found[0] if name != "loss" and not name.startswith("loss/"))
         means = {name: torch.stack([values[name] for values in found]).mean() for name in found[0]}
         logs = {name: float(trainer.strategy.reduce(value, reduce_op="mean")) for name, value in means.items()}
@@ -149,11 +160,14 @@ class RunFolder(Checkpoint):
             logs = {"loss/loss": logs.pop("loss"), **logs}
         if module.grad_norm is not None:
             logs["grad_norm"] = float(module.grad_norm)
-        if module.config.trainer.on_nan == "skip":
-            logs["skipped_updates"] = float(module.skipped)
+        logs["skipped_updates"] = float(module.skipped)
+        if scaler := getattr(trainer.precision_plugin, "scaler", None):
+            logs["loss_scale"] = scaler.get_scale()
         self.session.log(logs, self.rate, peak_memory(module.device))
-        loss = {} if self.monitored else {"train/loss": self.session.loss}
-        module.log_dict({**loss, "train/learning_rate": self.rate}, prog_bar=True, logger=False)
+        shown = {"train/learning_rate": self.rate} | ({} if self.monitored else {"train/loss": self.session.loss})
+        # Not by `log`, after which Lightning would gather the same numbers again in each step.
+        trainer.callback_metrics.update(exact(shown))
+        trainer.progress_bar_metrics.update(shown)
 
     def _save(self, trainer: L.Trainer, module: TaskModule) -> None:
         self.due = False
@@ -217,15 +231,34 @@ def is_finite(module: TaskModule) -> bool:
     return all(bool(local(p).isfinite().all()) for p in module.net.parameters())
 
 
-def parameters(module: TaskModule) -> dict[str, np.ndarray]:
-    """Every parameter by its path, whole, on all processes; named after what it does: `hidden/kernel`, `norm/scale`."""
+def values(module: TaskModule, most: int) -> dict[str, np.ndarray]:
+    """At most so many values of each parameter, by its path, on all processes; the others stay on the device.
+
+    A path is named after what it does: `hidden/kernel`, `norm/scale`.
+    """
+    return {path: array(whole(p.detach()).reshape(-1)[sampled(p.numel(), most)]) for path, p in by_path(module) if most}
+
+
+def rows(module: TaskModule, path: str, count: int) -> np.ndarray:
+    """The first ones of a parameter."""
+    return array(whole(dict(by_path(module))[path].detach())[:count])
+
+
+def array(value: torch.Tensor) -> np.ndarray:
     # A copy: between steps FSDP may free what it had put together.
-    return {path: whole(p.detach()).to("cpu", torch.float32, copy=True).numpy() for path, p in by_path(module)}
+    return value.to("cpu", torch.float32, copy=True).numpy()
 
 
 def frozen(module: TaskModule) -> list[str]:
     """The paths of the parameters that are not trained."""
     return [path for path, p in by_path(module) if not p.requires_grad]
+
+
+def freeze(module: TaskModule, checkpoint: Mapping[str, Any]) -> None:
+    """As it was: BaseFinetuning freezes anew what it has unfrozen."""
+    if "frozen" in checkpoint:
+        for path, p in by_path(module):
+            p.requires_grad_(path not in checkpoint["frozen"])
 
 
 def by_path(module: TaskModule) -> Iterator[tuple[str, torch.nn.Parameter]]:
@@ -246,6 +279,11 @@ def leaf_name(part: torch.nn.Module, name: str) -> str:
 def numpy(batch: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
     """bfloat16, which NumPy lacks, becomes float32."""
     return {name: (v.float() if v.dtype == torch.bfloat16 else v).cpu().numpy() for name, v in batch.items()}
+
+
+def exact(values: Mapping[str, float]) -> dict[str, torch.Tensor]:
+    """As Lightning's metrics are."""
+    return {name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()}
 
 
 def peak_memory(device: torch.device) -> int:

@@ -43,6 +43,13 @@ def count_updates(trainer: L.Trainer, updates: int) -> None:
         counted.ready = counted.completed = updates
 
 
+def count_update(trainer: L.Trainer) -> None:
+    """Counts an update of manual optimization, as its step does."""
+    done = trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+    done.increment_ready()
+    done.increment_completed()
+
+
 def numbers(outputs: Mapping[str, Any], trainer: L.Trainer) -> dict[str, torch.Tensor]:
     """What is logged of a `training_step`'s outputs: its loss, which Lightning has divided by the number of
     micro-batches, and the numbers beside it.

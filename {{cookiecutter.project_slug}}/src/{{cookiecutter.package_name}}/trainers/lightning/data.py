@@ -1,5 +1,6 @@
 """The batches as a LightningDataModule."""
 
+import functools
 from collections.abc import Iterator
 
 import lightning as L
@@ -26,7 +27,6 @@ class DataModule(L.LightningDataModule):
         super().__init__()
         self.config, self.data = config, data or tasks.find(config.task).load(config, None)
         self._batch_size = config.data.batch_size
-        self.resident: Tensors = {}  # the training data, where they stay on the device
 
     @property
     def batch_size(self) -> int:
@@ -48,22 +48,13 @@ class DataModule(L.LightningDataModule):
 
     predict_dataloader = test_dataloader
 
-    def on_after_batch_transfer(self, batch: Tensors, dataloader_idx: int) -> Tensors:
-        """Of data that stay on the device, a batch is but their index."""
-        if "index" not in batch or not self.config.data.on_device:
-            return batch
-        if not self.resident:
-            found = self.trainer.precision_plugin.convert_input(tensors(self.data.train.arrays))
-            self.resident = {name: value.to(batch["index"].device) for name, value in found.items()}
-        return make_batch(batch, self.data.augment, self.resident)
-
     def _whole(self, source: Source) -> "EvalLoader":
-        share = mesh.share(self.trainer.strategy, self.batch_size, 1)
+        share = mesh.share(self.trainer, self.batch_size, 1)
         return EvalLoader(source, self.batch_size, self.config.data.workers, share)
 
 
 class TrainLoader:
-    """The micro-batches of the epoch that the Trainer is in, from where it stands.
+    """The micro-batches of the epoch that the Trainer is in, from where it stands; of the first one out of training.
 
     A batch is a function of the seed and its place alone; `overfit_batches` has those of the first epoch, always.
     """
@@ -73,11 +64,12 @@ class TrainLoader:
 
     def __init__(self, module: DataModule):
         config, self.trainer = module.config, module.trainer
-        automatic = self.trainer.lightning_module.automatic_optimization
+        automatic = self.trainer is None or self.trainer.lightning_module.automatic_optimization
         # The loop of a module that optimizes by itself cuts its batches, too.
         self.pieces, self.workers = config.trainer.accumulate if automatic else 1, config.data.workers
-        share = mesh.share(self.trainer.strategy, module.batch_size, config.trainer.accumulate)
+        share = mesh.share(self.trainer, module.batch_size, config.trainer.accumulate)
         self.batches = TrainBatches(module.data, module.batch_size, config.seed, config.data.on_device, share)
+        self.device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         self.weights = module.data.weights is not None
         self.dataset = module.data.train  # Lightning asks how long it is
 
@@ -85,19 +77,32 @@ class TrainLoader:
         return self.batches.steps_per_epoch * self.pieces
 
     def __iter__(self) -> Iterator[Tensors]:
-        epoch = 0 if self.trainer.overfit_batches else self.trainer.current_epoch
+        epoch = done = skipped = 0
+        if self.trainer and self.trainer.training:
+            epoch = 0 if self.trainer.overfit_batches else self.trainer.current_epoch
+            done, skipped = divmod(self.trainer.fit_loop.batch_idx + 1, self.pieces)  # of the epoch
         first = epoch * self.batches.steps_per_epoch
-        done, skipped = divmod(self.trainer.fit_loop.batch_idx + 1, self.pieces)  # of the epoch
         steps = range(first + done, first + self.batches.steps_per_epoch)
         for pieces in ahead(self._read, steps, self.workers):
-            yield from pieces[skipped:]
+            yield from map(self._made, pieces[skipped:])
             skipped = 0
+
+    @functools.cached_property
+    def resident(self) -> Tensors:
+        """The training data, where they stay on the device."""
+        return on(self.device, tensors(self.batches.resident))
 
     def _read(self, step: int) -> list[Tensors]:
         pieces = split(tensors(self.batches[step]), self.pieces)
         if self.weights:
             pieces = [{**piece, "weight": self.batches.weight(step)} for piece in pieces]
         return pieces
+
+    def _made(self, piece: Tensors) -> Tensors:
+        """Of data that stay on the device, a batch is but their index."""
+        if not self.resident:
+            return piece
+        return make_batch(on(self.device, piece), self.batches.data.augment, self.resident)
 
 
 class EvalLoader:
@@ -124,3 +129,7 @@ def split(batch: Tensors, count: int) -> list[Tensors]:
 def tensors(batch: Batch) -> Tensors:
     """Without a copy."""
     return {name: torch.from_numpy(value) for name, value in batch.items()}
+
+
+def on(device: torch.device, batch: Tensors) -> Tensors:
+    return {name: x if isinstance(x, float) else x.to(device) for name, x in batch.items()}

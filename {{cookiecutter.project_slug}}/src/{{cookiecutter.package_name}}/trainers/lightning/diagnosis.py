@@ -6,20 +6,30 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.callbacks import BaseFinetuning
 from torch.utils._pytree import tree_leaves
 
 from ...data.sources import Dataset
+from ...errors import RunError
+from ...extensions import lightning as extensions
 from ..schedule import Plan
+from .callbacks import freeze
 from .counts import begin_at
 from .data import DataModule
 from .module import TaskModule
+from .optimizers import group_sizes
 from .trainer import Engine, make_trainer
 
 
 def first_not_finite(engine: Engine, start: Path | None, data: Dataset, plan: Plan, end: int) -> tuple[int, str] | None:
-    """(step, what) between a checkpoint, or the beginning, and step `end`; None where all is finite this time."""
-    watch = Watch(plan, end)
-    trainer = make_trainer(engine.config, plan, engine.Module, callbacks=[watch], limit_val_batches=0)
+    """(step, what) between a checkpoint, or the beginning, and step `end`; None where all is finite this time.
+
+    Raises RunError where these steps cannot be taken again.
+    """
+    # Of the person's callbacks those that say what is trained; others would write or end once more.
+    callbacks = [one for one in extensions.callbacks(engine.config) if isinstance(one, BaseFinetuning)]
+    callbacks.append(Watch(plan, end))
+    trainer = make_trainer(engine.config, plan, engine.Module, callbacks=callbacks, limit_val_batches=0)
     try:
         trainer.fit(engine.module(), datamodule=DataModule(engine.config, data), ckpt_path=start, weights_only=True)
     except Found as found:
@@ -38,10 +48,17 @@ class Watch(L.Callback):
 
     def __init__(self, plan: Plan, end: int):
         self.plan, self.end, self.step = plan, end, 0
+        self.groups: list[list[int]] | None = None  # sizes of the optimizers', in the checkpoint
 
     def on_load_checkpoint(self, trainer: L.Trainer, module: TaskModule, checkpoint: Mapping[str, Any]) -> None:
         step = checkpoint["global_step"] // module.updates()
         begin_at(step, checkpoint, trainer, self.plan.steps_per_epoch)
+        freeze(module, checkpoint)
+        self.groups = group_sizes(checkpoint["optimizer_states"])
+
+    def on_fit_start(self, trainer: L.Trainer, module: TaskModule) -> None:
+        if self.groups not in (None, group_sizes(optimizer.state_dict() for optimizer in trainer.optimizers)):
+            raise RunError("these steps cannot be repeated, as a callback has changed the optimizer's parameter groups")
 
     def on_train_start(self, trainer: L.Trainer, module: TaskModule) -> None:
         for name, part in module.net.named_modules():

@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch.strategies import ParallelStrategy
 
 from . import mesh
+from .counts import count_update
 from .data import split
 from .module import Batch, TaskModule
 
@@ -47,11 +48,19 @@ class ManualModule(TaskModule):
             self.toggle_optimizer(optimizer)
             means = []
             for i, piece in enumerate(pieces, 1):
-                means.append(self.mean(self.loss_fn(name, piece), piece))
-                with self.exchange(last=i == len(pieces)):
-                    self.manual_backward(means[-1]["loss"] / len(pieces))
-            optimizer.step()
-            optimizer.zero_grad()
+                if mean := self.mean(self.loss_fn(name, piece), piece):
+                    means.append(mean)
+                    with self.exchange(last=i == len(pieces)):
+                        self.manual_backward(mean["loss"] / len(pieces))
+            if means:
+                optimizer.step()
+                optimizer.zero_grad()
+            else:  # of what weighs nothing: it is left out, and counts as a step
+                zero = torch.zeros((), device=self.device)
+                self.skipped += 1
+                count_update(self.trainer)
+                means.append({"loss": zero})
+                self.squares.append(zero)
             schedule.step()
             self.untoggle_optimizer(optimizer)
             means = {key: torch.stack([mean[key].detach() for mean in means]).mean() for key in means[0]}

@@ -17,7 +17,7 @@ from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, 
 
 from ...config import AcceleratorConfig, Config
 from ...data.batches import Share
-from ...errors import InputError
+from ...errors import InputError, RunError
 from ..mesh import Mesh
 from . import devices
 from .processes import SILENCE, Copies, joined
@@ -48,13 +48,14 @@ def strategy(found: Mesh, several_losses: bool) -> Strategy | str:
     return Cut(found)
 
 
-def part(strategy: Strategy) -> int:
+def part(strategy: Strategy | None) -> int:
     """Which part of a batch is this process's: one for each copy of the model, be it whole or in pieces."""
     return strategy.distributed_sampler_kwargs["rank"] if isinstance(strategy, ParallelStrategy) else 0
 
 
-def share(strategy: Strategy, batch_size: int, accumulate: int) -> Share:
-    """What this process reads of a batch. Raises InputError where a batch cannot be cut so."""
+def share(trainer: L.Trainer | None, batch_size: int, accumulate: int) -> Share:
+    """What this process reads of a batch; without a Trainer all. Raises InputError where a batch cannot be cut so."""
+    strategy = trainer and trainer.strategy
     parts = strategy.distributed_sampler_kwargs["num_replicas"] if isinstance(strategy, ParallelStrategy) else 1
     return Mesh(parts).share(batch_size, accumulate, [part(strategy)])
 
@@ -70,6 +71,15 @@ def fixed(weight: torch.Tensor | float, trainer: L.Trainer | None) -> torch.Tens
             "dataset its `weights`, or set trainer.accumulate = 1 and accelerator.devices = 1"
         )
     return weight
+
+
+def check_alone(trainer: L.Trainer | None, automatic: bool) -> None:
+    """Raises RunError where an update is to be left out which Lightning cannot leave out."""
+    if automatic and trainer and trainer.world_size > 1:
+        raise RunError(
+            "the examples of a step weigh 0 in all, and on several devices Lightning leaves out no update: take such "
+            "examples out of the data, or set accelerator.devices = 1"
+        )
 
 
 class Cut(ModelParallelStrategy):
@@ -189,18 +199,23 @@ def whole(value: torch.Tensor) -> torch.Tensor:
 
 
 def unscale(optimizer: torch.optim.Optimizer, precision: Precision) -> None:
-    """In float16, gradients are scaled; those of a fused optimizer until its step."""
-    if (scaler := getattr(precision, "scaler", None)) and getattr(optimizer, "_step_supports_amp_scaling", False):
+    """In float16, gradients are scaled; those of a fused optimizer until its step, which one without any has not."""
+    fused = getattr(optimizer, "_step_supports_amp_scaling", False)
+    if (scaler := getattr(precision, "scaler", None)) and fused and gradients(optimizer):
         scaler.unscale_(optimizer)
 
 
 def clip(optimizer: torch.optim.Optimizer, limit: float | None) -> torch.Tensor:
     """Returns the norm of the whole gradient, which is then scaled down to a limit."""
-    parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    found = norm(parameters)
-    if limit and parameters:  # an update that is left out has none
-        torch._foreach_mul_([local(p.grad) for p in parameters], limit / found.clamp(min=limit))
+    found = norm(p for group in optimizer.param_groups for p in group["params"])
+    if limit and (grads := gradients(optimizer)):  # an update that is left out has none
+        torch._foreach_mul_(grads, limit / found.clamp(min=limit))
     return found
+
+
+def gradients(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
+    """This process's parts of them."""
+    return [local(p.grad) for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
 
 
 @torch.no_grad()

@@ -40,10 +40,19 @@ class TaskModule(L.LightningModule):
         # The moving average of the network, which is what is evaluated where there is one.
         self.ema = copy.deepcopy(self.net).requires_grad_(False) if self.config.optimizer.ema_decay else None
         self.metrics = self.create_metrics()
+        if self.config.accelerator.precision == "float64":
+            self.metrics.set_dtype(torch.float64)
         self.measured: dict[str, Any] = {}  # what the metrics found last: numbers and arrays
         self.register_buffer("skipped", torch.tensor(0))  # updates left out, as they were not finite
         self.grad_norm: torch.Tensor | None = None  # of the last update, before clipping, where it is wanted
         self.recorded = self.norm_wanted = False  # set by a run's record, which logs by itself
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Lightning notes each hook that it calls, fifty times a step, and a module of torch looks long at each value.
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
 
     def create_model(self) -> nn.Module:
         raise NotImplementedError  # each task has its own
@@ -73,14 +82,18 @@ class TaskModule(L.LightningModule):
     def forward(self, batch: Batch) -> Batch:
         return self.predict_step(batch, 0)
 
-    def mean(self, found: tuple, batch: Batch) -> dict[str, torch.Tensor]:
+    def mean(self, found: tuple, batch: Batch) -> dict[str, torch.Tensor] | None:
         """What `training_step` returns, of a loss's (sum, weight), or (sum, weight, {name: a sum to log beside it}).
 
         The weight is the batch's where it has one, the mean of all micro-batches' and devices', over which Lightning
-        takes the mean of the gradients: so the loss is exact on any number of both.
+        takes the mean of the gradients: so the loss is exact on any number of both. Of what weighs nothing it is None,
+        and Lightning takes no update.
         """
         total, weight, parts = (*found, {})[:3]
         weight = batch["weight"] if "weight" in batch else mesh.fixed(weight, self._trainer)
+        if not weight:
+            mesh.check_alone(self._trainer, self.automatic_optimization)
+            return None
         beside = {name: torch.as_tensor(value).detach() / weight for name, value in parts.items()}
         return {"loss": total / weight, **beside}
 

@@ -5,7 +5,7 @@ which the schedule takes a share. A group that is added later has `config.weight
 """
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -97,14 +97,16 @@ class Schedule(torch.optim.lr_scheduler.LambdaLR):
 
     def get_lr(self) -> list[float]:
         share, groups = self.lr_lambdas[0], self.optimizer.param_groups
-        before = share(self.last_epoch - 1) if len(groups) > len(self.base_lrs) else 1
-        self.base_lrs += [group["lr"] / (before or 1) for group in groups[len(self.base_lrs) :]]
-        return [rate * share(self.last_epoch) for rate in self.base_lrs]
+        if added := groups[len(self.base_lrs) :]:
+            before = share(self.last_epoch - 1) or 1
+            self.base_lrs += [group["lr"] / before for group in added]
+        now = share(self.last_epoch)
+        return [rate * now for rate in self.base_lrs]
 
 
 def check(config: OptimizerConfig) -> None:
     """Raises InputError where no optimizer has the name."""
-    if config.name not in (known := OPTIMIZERS | _own()):
+    if config.name not in (known := OPTIMIZERS | own()):
         hint = closest(config.name, list(known))
         raise InputError(
             f"optimizer.name = {config.name!r}: {hint}, or add it to OPTIMIZERS in extensions/lightning.py"
@@ -122,14 +124,20 @@ def create_optimizer(part: nn.Module, config: OptimizerConfig, fused: bool = Tru
     parameters = [p for p in part.parameters() if p.requires_grad]
     decayed, others = ([p for p in parameters if (p.ndim > 1) is wanted] for wanted in (True, False))
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    if config.name in (own := _own()):
-        return own[config.name](groups, config)
+    if config.name in (mine := own()):
+        return mine[config.name](groups, config)
     # Not of the parts of a model that lie on several meshes: torch's operations on lists do not take them together.
     fused = fused and len({getattr(p, "device_mesh", None) for p in parameters}) < 2
     return OPTIMIZERS[config.name](groups, config, fused)
 
 
-def _own() -> dict[str, Callable[[Groups, OptimizerConfig], torch.optim.Optimizer]]:
+def group_sizes(states: Iterable[Mapping[str, Any]]) -> list[list[int]]:
+    """How many parameters each group of each optimizer has, of their state dicts."""
+    return [[len(group["params"]) for group in state["param_groups"]] for state in states]
+
+
+def own() -> dict[str, Callable[[Groups, OptimizerConfig], torch.optim.Optimizer]]:
+    """Yours."""
     return importlib.import_module("...extensions.lightning", __package__).OPTIMIZERS
 
 

@@ -6,10 +6,13 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.precision import Precision
 
+from ...errors import InputError
 from ...weights import Weights, match
 from . import weights
 from .module import TaskModule
+from .optimizers import own
 
+WEIGHTS_ONLY = "begin with the run's weights, by --init RUN"
 MOMENTS = {"exp_avg": "momentum", "momentum_buffer": "momentum", "exp_avg_sq": "square", "square_avg": "square"}
 
 
@@ -53,7 +56,12 @@ def put(
 
 
 def create_optimizers(module: TaskModule) -> list[torch.optim.Optimizer]:
-    """One for each loss, with a state as after an update."""
+    """One for each loss, with a state as after an update. Raises InputError for one of your own."""
+    if (name := module.config.optimizer.name) in own():
+        raise InputError(
+            f"optimizer.name = {name!r} is one of extensions/lightning.py, whose state other frameworks do not know: "
+            f"{WEIGHTS_ONLY}"
+        )
     optimizers = list(map(module.create_optimizer, module.parts()))
     for optimizer in optimizers:
         for p in (p for group in optimizer.param_groups for p in group["params"]):

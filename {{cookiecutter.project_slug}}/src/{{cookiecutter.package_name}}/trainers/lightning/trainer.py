@@ -1,6 +1,8 @@
 """The trainer of the Lightning twin: the module, the data and the callbacks, put together."""
 
+import contextlib
 import dataclasses
+import inspect
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -17,9 +19,11 @@ from lightning.pytorch.callbacks import (
     LearningRateFinder,
     ModelSummary,
     ProgressBar,
+    StochasticWeightAveraging,
 )
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.plugins.precision import DoublePrecision, MixedPrecision, Precision
+from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.utilities.types import LRSchedulerConfig
 
 from ... import task as tasks
@@ -41,11 +45,14 @@ from .data import DataModule, tensors
 from .export import write
 from .logger import SessionLogger
 from .module import TaskModule
+from .optimizers import group_sizes
 from .plain import PlainCheckpointIO
 from .processes import environment, joined, quiet, together
 
 # Lightning 2.6.6 asks torch >= 2.12 for a tree in a way that torch is about to drop: not ours, and not the reader's.
 warnings.filterwarnings("ignore", r".*treespec, LeafSpec", FutureWarning)
+# It is counted, as what is not finite is.
+warnings.filterwarnings("ignore", r"`training_step` returned `None`", UserWarning)
 # In float16, whose first updates may overflow and be left out.
 warnings.filterwarnings("ignore", r"Detected call of `lr_scheduler.step\(\)` before", UserWarning)
 
@@ -54,6 +61,16 @@ FINDERS = {
     BatchSizeFinder: "scale_batch_size with what build(config) gives, and set data.batch_size",
     LearningRateFinder: "lr_find with what build(config) gives, and set optimizer.learning_rate",
 }
+
+
+LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader", "predict_dataloader")
+
+
+class Unprofiled(PassThroughProfiler):
+    """Lightning's own makes a generator for each call of a hook, 65 a step, to do nothing."""
+
+    def profile(self, action_name: str) -> contextlib.AbstractContextManager:
+        return contextlib.nullcontext()
 
 
 class Built(NamedTuple):
@@ -69,6 +86,7 @@ def build(config: Config, **overrides: Any) -> Built:
     task = tasks.find(config.task)
     data = task.load(config, None)
     engine = Engine(config, task, plain_values(data.spec))
+    engine.check_training()
     plan = Plan.of(config, len(data.train) // config.data.batch_size)
     callbacks = [*extensions.callbacks(config), *_listed(overrides.pop("callbacks", None))]
     loggers = [*extensions.loggers(config), *_listed(overrides.pop("logger", None))]
@@ -106,6 +124,7 @@ def make_trainer(
         "num_nodes": settings.nodes,
         "strategy": mesh.strategy(mesh.sizes(config), several_losses=bool(module.PARTS)),
         "plugins": plugins,
+        "profiler": Unprofiled(),
         "callbacks": callbacks,
         "logger": _listed(overrides.pop("logger", None)) or False,
         # What you log yourself. Lightning warns where an epoch is shorter.
@@ -131,19 +150,36 @@ def make_trainer(
     return trainer
 
 
+def _check_class(given: Any, task: str) -> None:
+    """Raises InputError where no module can be made of it, or where it says what nobody would ask."""
+    if not (isinstance(given, type) and issubclass(given, TaskModule)):
+        raise InputError(f"{given!r} is no subclass of TaskModule: begin with the Module of tasks/{task}/lightning.py")
+    name = given.__qualname__
+    try:
+        inspect.signature(given).bind("config", "spec")
+    except TypeError as error:
+        raise InputError(f"{name} is made by {name}(config, spec), and {error}: give others a default") from error
+    for loader in LOADERS:
+        if getattr(given, loader) is not getattr(L.LightningModule, loader):
+            raise InputError(
+                f"{name}.{loader}: a run reads what its task loads: change that in tasks/{task}/data.py, or train "
+                "without a run, by trainer.fit(module, loader) with those of build(config)"
+            )
+
+
 def _ask_nobody() -> None:
     """A function that can be pickled, as ddp_spawn does."""
 
 
 def _length(config: Config, plan: Plan | None, module: type[TaskModule]) -> dict[str, int]:
     """In epochs, where these are whole."""
+    updates = module.updates()  # which Lightning counts
     if plan is None:
-        return {"max_epochs": config.trainer.epochs or -1, "max_steps": config.trainer.max_steps or -1}
+        return {"max_epochs": config.trainer.epochs or -1, "max_steps": config.trainer.max_steps * updates or -1}
     epochs, left = divmod(plan.total_steps, plan.steps_per_epoch)
     if left == 0:
         return {"max_epochs": epochs, "max_steps": -1}
-    # Lightning counts the steps of each optimizer.
-    return {"max_epochs": -1, "max_steps": plan.total_steps * module.updates()}
+    return {"max_epochs": -1, "max_steps": plan.total_steps * updates}
 
 
 def _validation(config: Config, plan: Plan | None, pieces: int) -> dict[str, Any]:
@@ -151,8 +187,8 @@ def _validation(config: Config, plan: Plan | None, pieces: int) -> dict[str, Any
     every, per_epoch = (plan.val_every, plan.steps_per_epoch) if plan else (config.trainer.val_every, 0)
     if not every:
         return {}
-    if per_epoch and every % per_epoch == 0:
-        return {"check_val_every_n_epoch": every // per_epoch}
+    if every == per_epoch:
+        return {"check_val_every_n_epoch": 1}
     return {"check_val_every_n_epoch": None, "val_check_interval": every * pieces}
 
 
@@ -189,7 +225,8 @@ class Engine:
 
     def __init__(self, config: Config, task: Task, spec: Mapping[str, Any], module: type[TaskModule] | None = None):
         quiet()
-        optimizers.check(config.optimizer)
+        if module:
+            _check_class(module, task.name)
         self.config, self.task, self.spec = config, task, spec
         self.Module = module or tasks.twin(task, "lightning").Module
         self.devices = mesh.sizes(config)
@@ -211,6 +248,10 @@ class Engine:
             name = f"{self.devices.devices} x {name} ({', '.join(f'{axis} {n}' for axis, n in sizes if n > 1)})"
         return f"lightning on {name}, {self.config.accelerator.precision}"
 
+    def check_training(self) -> None:
+        """Raises InputError where there is no such optimizer."""
+        optimizers.check(self.config.optimizer)
+
     def start_from(self, given: Weights) -> None:
         """Begins with these weights, but for those of `init_skip`."""
         net = self.module().net
@@ -229,6 +270,12 @@ class Engine:
         session.listeners += map(_listener, loggers)
         # Of these the module has the first already, where its `configure_callbacks` is not one's own.
         callbacks = [AroundSteps(), *extensions.callbacks(self.config), RunFolder(session)]
+        averaged = any(isinstance(callback, StochasticWeightAveraging) for callback in callbacks)
+        if averaged and StochasticWeightAveraging.pl_module_contains_batch_norm(module):
+            raise InputError(
+                "StochasticWeightAveraging ends a model with batch norm by one more update, with an old gradient: use "
+                "WeightAveraging, EMAWeightAveraging or optimizer.ema_decay"
+            )
         loggers.append(SessionLogger(session))
         trainer = make_trainer(self.config, plan, self.Module, callbacks=callbacks, logger=loggers)
         try:
@@ -278,6 +325,10 @@ class Engine:
                 return
             yield numpy(piece)
 
+    def model(self, checkpoint: Path) -> torch.nn.Module:
+        """The network to evaluate, in eval mode, on the engine's device."""
+        return self.module(checkpoint=checkpoint).evaluated.to(self.device).eval()
+
     def weights(self, checkpoint: Path | None) -> Weights:
         """A checkpoint's weights by name, as in files, or the initial ones."""
         return weights.get(self.module(checkpoint=checkpoint).evaluated)
@@ -286,6 +337,11 @@ class Engine:
         """All of a checkpoint, by name; see `workflow`."""
         module = self.module()
         found, created = self._read(checkpoint, module), portable.create_optimizers(module)
+        if group_sizes(found["optimizer_states"]) != group_sizes(one.state_dict() for one in created):
+            raise InputError(
+                f"{checkpoint}: its optimizer is not as optimizer.name makes it, but as a configure_optimizers or a "
+                f"callback of your own does, which no other framework knows: {portable.WEIGHTS_ONLY}"
+            )
         module.load_state_dict(found["state_dict"])
         for optimizer, saved in zip(created, found["optimizer_states"], strict=True):
             optimizer.load_state_dict(saved)

@@ -1,7 +1,10 @@
 """Flax NNX: what the shared rooms must know of it. Imports nothing of it."""
 
 import os
+import platform
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from ...config import Config, PositiveInt, option
 from ...processes import Alone, Processes
@@ -9,6 +12,7 @@ from ...processes import Alone, Processes
 TITLE = "JAX with Flax NNX"
 PLATFORMS = ("cpu", "gpu", "tpu")
 SUFFIX = ""  # of a checkpoint's name: it is a folder
+ONE_PROCESS = True  # for all devices of a machine
 REFUSED = {"mps": "jax has no mps that is kept up: use --accelerator cpu"}  # platform: why not, what to use instead
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "clu", "numpy")
 BAD_VERSIONS = (
@@ -55,24 +59,43 @@ def join(config: Config) -> Processes:
     )
     if not several:
         return Alone()
+    _keep_programs()
     from .processes import join
 
     return join(config.accelerator.platform)
 
 
 def engine():
+    _keep_programs()
     from .loop import Engine
 
     return Engine
 
 
+def _keep_programs() -> None:
+    """What took a while to compile is kept for the next run, in a folder that JAX's own variables may name.
+
+    A folder for each machine: what was compiled for one processor may not run on another. Where the person has imported
+    jax before, its settings are theirs.
+    """
+    if "jax" in sys.modules:
+        return
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(caches, __package__.partition(".")[0], "jax", platform.node())
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+    os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(2**31))  # bytes; what was not used for longest goes
+
+
 def hardware():
+    _keep_programs()
     from . import devices
 
     return devices
 
 
 def rehearse(*settings):
+    _keep_programs()
     from .rehearsal import rehearse
 
     return rehearse(*settings)

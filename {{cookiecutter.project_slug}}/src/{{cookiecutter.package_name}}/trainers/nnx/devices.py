@@ -22,6 +22,11 @@ def count() -> dict[str, int]:
     return found
 
 
+def compilation_cache() -> str:
+    """The folder of JAX's compilation cache, "" where it has none."""
+    return jax.config.jax_compilation_cache_dir or ""
+
+
 def _plugged(platform: str) -> bool:
     return any(importlib.util.find_spec(name) for name in PLUGINS[platform])
 

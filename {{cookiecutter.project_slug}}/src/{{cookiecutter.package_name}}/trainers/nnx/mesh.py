@@ -1,9 +1,11 @@
 """The devices of a run as JAX's mesh, and what each of them holds: of a batch, and of the train state."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding
@@ -49,10 +51,10 @@ class Devices:
         mine = [i for i, part in enumerate(parts) if any(device in self.local for device in part)]
         return self.sizes.share(batch_size, accumulate, mine)
 
-    def cut(self, batch: Batch, axis: int = 0) -> Batch | Mapping[str, jax.Array]:
+    def cut(self, batch: Batch, axis: int = 0) -> Mapping[str, jax.Array]:
         """A batch, of which this process has its share, on the devices. axis: that of the examples."""
         if self.mesh.size == 1:
-            return batch
+            return jax.device_put(batch, self.whole)
         sharding = NamedSharding(self.mesh, P(*[None] * axis, BATCH))
         return {name: jax.make_array_from_process_local_data(sharding, value) for name, value in batch.items()}
 
@@ -61,12 +63,15 @@ class Devices:
         if self.mesh.size == len(self.local):
             return jax.device_put(tree, shardings)
 
-        def put(sharding: NamedSharding, part: Any) -> Any:
-            return jax.tree.map(
-                lambda x: jax.make_array_from_callback(x.shape, sharding, np.asarray(x).__getitem__), part
-            )
+        def place(x: Any, sharding: NamedSharding) -> jax.Array:
+            if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+                data = place(jax.random.key_data(x), sharding)
+                return jax.random.wrap_key_data(data, impl=jax.random.key_impl(x))
+            return jax.make_array_from_callback(x.shape, sharding, np.asarray(x).__getitem__)
 
-        return jax.tree.map(put, shardings, tree)
+        return jax.tree.map(
+            lambda sharding, part: jax.tree.map(functools.partial(place, sharding=sharding), part), shardings, tree
+        )
 
     def get(self, value: jax.Array) -> np.ndarray:
         """A whole array of the devices, on every process."""

@@ -1,17 +1,19 @@
 """The optimizers that `optimizer.name` knows; yours stand in extensions/nnx.py.
 
-Each is a whole one, as optax's documentation makes them: its updates are added to the parameters, and hold the learning
-rate, `config.learning_rate`. The step multiplies them by the schedule's share of that peak, in its own precision:
-optax's schedules round to float32.
+Each is a whole one, as optax's documentation makes them: its updates are added to the parameters. In a step,
+`config.learning_rate` is that step's, by `optimizer.schedule`, in the precision of the parameters: optax's schedules
+round to float32.
 """
 
+import dataclasses
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+from flax import nnx
 from optax.contrib import MuonDimensionNumbers, scale_by_muon
 
 from ...config import OptimizerConfig, closest
@@ -74,13 +76,64 @@ OPTIMIZERS: dict[str, Callable[[OptimizerConfig], optax.GradientTransformation]]
 }
 
 
-def create_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
+def create_optimizer(config: OptimizerConfig) -> optax.GradientTransformationExtraArgs:
     """Raises InputError where no optimizer has the name."""
-    known = OPTIMIZERS | importlib.import_module("...extensions.nnx", __package__).OPTIMIZERS
+    own = own_optimizers()
+    known = OPTIMIZERS | own
     if config.name not in known:
         hint = closest(config.name, list(known))
         raise InputError(f"optimizer.name = {config.name!r}: {hint}, or add it to OPTIMIZERS in extensions/nnx.py")
-    return known[config.name](config)
+    found = known[config.name](config)
+    if isinstance(found, optax.MultiSteps):  # which is no transformation itself
+        found = optax.GradientTransformationExtraArgs(found.init, found.update)
+    return optax.with_extra_args_support(found)
+
+
+def own_optimizers() -> Mapping[str, Callable[[OptimizerConfig], optax.GradientTransformation]]:
+    return importlib.import_module("...extensions.nnx", __package__).OPTIMIZERS
+
+
+def follows_schedule(config: OptimizerConfig, params: nnx.State) -> bool:
+    """Whether an optimizer uses the learning rate of `optimizer.schedule`, and not one of its own.
+
+    One of `extensions` is tried on a gradient of 1, three times, as a warm-up may begin with 0. params: paths and
+    ranks, may be abstract.
+
+    Raises:
+        InputError: where it climbs the loss, as one does whose sign was forgotten, or asks for what a step has not.
+    """
+    if config.name not in own_optimizers():
+        return True
+    params = jax.tree.map(lambda p: jnp.zeros((2,) * p.ndim, p.dtype), params)
+    grads, climb = jax.tree.map(jnp.ones_like, params), 0.0
+    try:
+        optimizer = create_optimizer(config)
+        first = state = optimizer.init(params)
+        for _ in range(3):
+            updates, state = optimizer.update(grads, state, params, value=jnp.zeros(()))
+            climb += sum(float(u.sum()) for u in jax.tree.leaves(updates))
+    except Exception as error:  # of whatever class the person's own code raises
+        what = " ".join(str(error).split())
+        raise InputError(f"optimizer.name = {config.name!r} of extensions/nnx.py takes no step: {what}") from error
+    if climb > 0:
+        raise InputError(
+            f"optimizer.name = {config.name!r}: what it adds to the parameters climbs the loss: end its chain with "
+            "optax.scale_by_learning_rate(config.learning_rate), or optax.scale(-1)"
+        )
+
+    def update(rate: jax.Array) -> Any:
+        optimizer = create_optimizer(dataclasses.replace(config, learning_rate=rate))
+        return optimizer.update(grads, first, params, value=jnp.zeros(()))
+
+    program = jax.make_jaxpr(update)(jnp.zeros(())).jaxpr
+    return any(value is program.invars[0] for equation in program.eqns for value in equation.invars)
+
+
+def own_rate(opt_state: optax.OptState) -> float | None:
+    """The learning rate that the state of an optimizer tells, where `optax.inject_hyperparams` has made it."""
+    named = [value for _, value in optax.tree.get_all_with_path(opt_state, "learning_rate")]
+    found = [value for value in named if isinstance(value, jax.Array)]  # a schedule has a state of that name, too
+    return float(found[0]) if len(found) == 1 else None
 
 
 def _decay(config: OptimizerConfig) -> optax.GradientTransformation:

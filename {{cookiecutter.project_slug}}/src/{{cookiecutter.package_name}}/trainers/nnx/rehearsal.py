@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ...config import Config
@@ -20,11 +21,16 @@ def rehearse(config: Config, task: Task, spec: Mapping[str, Any], data: Dataset)
     `nnx.remat` spares none of them on a CPU.
     """
     engine = Engine(config, task, spec)
+    with engine.settings():
+        return _rehearse(config, engine, data)
+
+
+def _rehearse(config: Config, engine: Engine, data: Dataset) -> dict[str, int]:
     batches = TrainBatches(data, config.data.batch_size, config.seed, config.data.on_device, engine.share)
     state, step = engine.init(), engine.train_step(data.augment)
     batch = engine.devices.cut(batches.stack(0, 1), 1)
     resident = engine.devices.put(batches.resident, engine.devices.whole)
-    arguments = (state, batch, np.zeros(1, np.float32), True, resident)
+    arguments = (state, batch, np.zeros(1, jnp.result_type(float)), True, resident)
     program = step.lower(*arguments).compile()
     held = {
         "parameters": _held([state.params, state.rest]),

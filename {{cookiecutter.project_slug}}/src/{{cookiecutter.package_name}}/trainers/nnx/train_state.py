@@ -33,49 +33,54 @@ class TrainState:
 
     Attributes:
         step: int32, updates done.
-        params: the parameters that each loss moves, by the loss's name.
-        rest: all else that the model holds: running statistics, parameters that no loss moves.
+        params: the parameters that the losses move.
+        rest: all else that the model holds: running statistics, keys of random numbers, parameters that no loss moves.
         opt_state: the optimizer's, by the loss's name.
-        ema: the moving averages of `params`, float32; None without.
+        ema: the moving averages of `params`, at least in float32; None without.
         loss_scale: in float16; None otherwise.
-        skipped: int32, updates left out, as their gradient was not finite.
+        skipped: int32, updates left out, as their gradient was not finite or their batch weighed nothing.
     """
 
     step: jax.Array
-    params: dict[str, nnx.State]
+    params: nnx.State
     rest: nnx.State
     opt_state: dict[str, optax.OptState]
-    ema: dict[str, nnx.State] | None = None
+    ema: nnx.State | None = None
     loss_scale: LossScale | None = None
     skipped: jax.Array = struct.field(default_factory=lambda: jnp.zeros((), jnp.int32))
 
     @property
-    def evaluated(self) -> list[nnx.State]:
-        """The weights to evaluate and keep: the averages where there are any, with the current statistics."""
-        return [*(self.ema or self.params).values(), self.rest]
+    def evaluated(self) -> tuple[nnx.State, nnx.State]:
+        """The model to evaluate and keep: the averages where there are any, with the current rest."""
+        return self.ema or self.params, self.rest
 
 
 def create_state(
     model: nnx.Module, losses: Mapping[str, Loss], optimizer: optax.GradientTransformation, *, ema: bool, scaled: bool
 ) -> TrainState:
     params, rest = split(model, losses)
-    opt_state = {name: optimizer.init(part) for name, part in params.items()}
-    averages = jax.tree.map(jnp.copy, params) if ema else None
+    opt_state = {name: optimizer.init(moved(loss, params)[0]) for name, loss in losses.items()}
+    averages = jax.tree.map(lambda p: jnp.array(p, jnp.promote_types(p.dtype, jnp.float32)), params) if ema else None
     scale = LossScale(jnp.float32(LOSS_SCALE), jnp.int32(0)) if scaled else None
     return TrainState(jnp.zeros((), jnp.int32), params, rest, opt_state, averages, scale)
 
 
-def split(model: nnx.Module, losses: Mapping[str, Loss]) -> tuple[dict[str, nnx.State], nnx.State]:
-    """(the parameters by loss, the rest). Raises InputError where a loss has none."""
-    _, *parts, rest = nnx.split(model, *(_filter(loss.params) for loss in losses.values()), ...)
-    for (name, loss), part in zip(losses.items(), parts, strict=True):
-        if not part:
+def split(model: nnx.Module | nnx.State, losses: Mapping[str, Loss]) -> tuple[nnx.State, nnx.State]:
+    """(the parameters that the losses move, the rest). Raises InputError where a loss has none."""
+    state = model if isinstance(model, nnx.State) else nnx.state(model)
+    for name, loss in losses.items():
+        if not moved(loss, state)[0]:
             raise InputError(f"loss {name!r} moves nothing: the model has no parameter for params = {loss.params!r}")
-    return dict(zip(losses, parts, strict=True)), rest
+    return nnx.split_state(state, nnx.Any(*map(_filter, losses.values())), ...)
 
 
-def _filter(params: Any) -> Any:
+def moved(loss: Loss, params: nnx.State) -> tuple[nnx.State, nnx.State]:
+    """(what a loss moves, the others)."""
+    return nnx.split_state(params, _filter(loss), ...)
+
+
+def _filter(loss: Loss) -> Any:
     """For nnx.split: that of `Loss.params`, which an attribute's name may stand for."""
-    if not isinstance(params, str):
-        return params
-    return nnx.All(nnx.Param, lambda path, _: path[0] == params) if params else nnx.Param
+    if not isinstance(loss.params, str):
+        return loss.params
+    return nnx.All(nnx.Param, lambda path, _: path[0] == loss.params) if loss.params else nnx.Param
