@@ -40,10 +40,6 @@ demo: .venv/.installed
 	@echo
 	@echo "  .venv/bin/tensorboard --logdir $(BUILD)/demo/runs"
 
-# What JAX has compiled once serves every project that the tests bake.
-test test-slow: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/$(BUILD)/jax
-test test-slow: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
-
 test: .venv/.installed
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow" $(ARGS)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 from conftest import load_data
-from parity import HALVES, assert_agree, config, make_twins, numpy
+from parity import HALVES, assert_agree, config, float64_in_jax, make_twins, numpy
 
 from {{cookiecutter.package_name}} import task as tasks
 from {{cookiecutter.package_name}}.twins import bridge
@@ -12,6 +12,7 @@ TASK = "rating_prediction"
 FEW = ("--data.users=100", "--data.items=80", "--data.ratings=2000", "--data.batch_size=128")
 
 
+@float64_in_jax()
 def test_ratings_of_every_item_are_the_same():
     settings = config(TASK, "nnx", *FEW)
     spec = load_data(settings).spec

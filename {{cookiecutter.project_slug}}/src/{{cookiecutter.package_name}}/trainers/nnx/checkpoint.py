@@ -77,7 +77,10 @@ def _read(path: Path, wanted: dict[str, Leaves]) -> dict[str, Leaves]:
         with _checkpointer() as checkpointer:
             there = checkpointer.metadata(path.absolute()).item_metadata
             shapes = {name: _shapes(_leaves(there[name].tree)) for name in wanted if there.get(name)}
-            if "average" in shapes and "train" not in wanted:
+            evaluates = "train" not in wanted
+            if missing := sorted(wanted.keys() - shapes.keys() - ({"average"} if evaluates else set())):
+                raise InputError(f"{path} is no whole checkpoint: it has no {' and no '.join(missing)}")
+            if "average" in shapes and evaluates:
                 averaged = {name: leaf for name, leaf in wanted["model"].items() if name in shapes["average"]}
                 wanted = {**wanted, "average": averaged}
             for name in shapes:

@@ -107,8 +107,8 @@ class Engine:
             return follows_schedule(self.config.optimizer, self.abstract[0])
 
     def check_training(self) -> None:
-        """Raises InputError where there is no such optimizer, or it cannot train."""
-        _ = self.shapes, self.follows_schedule
+        """Raises InputError where there is no such optimizer, it cannot train, or its state cannot be shared out."""
+        _ = self.shardings, self.follows_schedule
 
     @contextlib.contextmanager
     def settings(self) -> Iterator[None]:
