@@ -58,11 +58,11 @@ def write(folder, count):
 
 def load(package, root):
     """(the dataset, the package's module of batches)."""
-    config = importlib.import_module(f"{package}.trainers").load_config(
+    config = importlib.import_module(f"{package}.engine.registry").load_config(
         "image_classification/imagenet", {"data.root": root, "data.batch_size": BATCH}
     )
-    task = importlib.import_module(f"{package}.task").find("image_classification")
-    return task.load(config, None), importlib.import_module(f"{package}.data.batches")
+    task = importlib.import_module(f"{package}.engine.task").find("image_classification")
+    return task.load(config, None), importlib.import_module(f"{package}.engine.data.batches")
 
 
 def bare(files, threads):

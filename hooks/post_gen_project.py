@@ -46,8 +46,9 @@ def unwanted(answers):
     families = {family for row in table.values() for family in row["models"]}
     for family in sorted(families - {family for task in tasks for family in table[task]["models"]}):
         yield f"src/*/models/{family}/"
-        yield f"tests/test_{family}.py"
-        yield f"tests/test_*_{family}.py"
+        for room in ("tests", "tests/engine"):
+            yield f"{room}/test_{family}.py"
+            yield f"{room}/test_*_{family}.py"
 
 
 def matches(path, pattern):
@@ -63,10 +64,11 @@ def matches(path, pattern):
 def task_of_test(path, table):
     """The task that a file of the tests belongs to, None where it is no task's: the longest name that fits.
 
-    These are `tests/test_<task>.py`, `tests/test_<task>_*.py`, `tests/test_*_<task>.py` and `tests/small/<task>.yaml`.
+    These are `test_<task>.py`, `test_<task>_*.py` and `test_*_<task>.py` of `tests/` and `tests/engine/`, and
+    `tests/small/<task>.yaml`.
     """
     small = re.fullmatch(r"tests/small/(\w+)\.yaml", path)
-    found = re.fullmatch(r"tests/test_(\w+)\.py", path)
+    found = re.fullmatch(r"tests/(?:engine/)?test_(\w+)\.py", path)
     words = f"_{found[1]}_" if found else ""
     fitting = [
         task

@@ -43,10 +43,10 @@ def expected_files(framework, tasks):
         wanted = not path.startswith("LICENSE-")
         if folders[:1] == ["src"] and len(folders) > 3:
             room, inner = folders[2], folders[3]
-            wanted &= room != "trainers" or inner not in other
+            wanted &= room != "engine" or inner not in other
             wanted &= room != "tasks" or (inner in tasks and stem not in other)
             wanted &= room != "models" or (inner in families and stem not in other)
-        if folders[:1] == ["src"] and folders[2:3] == ["twins"]:
+        if folders[:1] == ["src"] and folders[2:4] == ["engine", "twins"]:
             wanted &= framework == "both"
         if folders[:1] == ["src"] and folders[2:3] == ["extensions"]:
             wanted &= stem not in other
@@ -241,10 +241,11 @@ def test_a_python_file_outside_src_names_the_package_and_nothing_else():
 
 
 SHARED = (
-    r"(config|cli|compare|export|report|task|run|tensorboard|__init__)\.py",
-    r"data/\w+\.py",
+    r"__init__\.py",
+    r"engine/\w+\.py",
+    r"engine/\w+/__init__\.py",
+    r"engine/(data|compare)/\w+\.py",
     r"tasks/(\w+/)?(__init__|data)\.py",
-    r"trainers/(\w+|\w+/__init__)\.py",
 )
 
 
@@ -256,7 +257,7 @@ def test_what_is_shared_imports_no_framework(baked):
         for path in files_of(source)
         if re.fullmatch(rf"some_project/({'|'.join(SHARED)})", path)
     ]
-    assert {"some_project.cli", "some_project.config", "some_project.data.batches"} <= set(shared)
+    assert {"some_project.engine.cli", "some_project.engine.config", "some_project.engine.data.batches"} <= set(shared)
     program = f"""
 import importlib, sys
 for name in {shared}:

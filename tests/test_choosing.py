@@ -21,16 +21,16 @@ FILES = [
     "configs/project.yaml",
     "configs/accelerator/gpu.yaml",
     "configs/accelerator/tpu.yaml",
-    "src/p/cli.py",
+    "src/p/engine/cli.py",
     "src/p/data/files.py",
     "src/p/extensions/__init__.py",
     "src/p/extensions/lightning.py",
     "src/p/extensions/nnx.py",
-    "src/p/trainers/schedule.py",
-    "src/p/trainers/lightning/__init__.py",
-    "src/p/trainers/lightning/deep/module.py",
-    "src/p/trainers/nnx/__init__.py",
-    "src/p/twins/bridge.py",
+    "src/p/engine/schedule.py",
+    "src/p/engine/lightning/__init__.py",
+    "src/p/engine/lightning/deep/module.py",
+    "src/p/engine/nnx/__init__.py",
+    "src/p/engine/twins/bridge.py",
     "src/p/tasks/__init__.py",
     "src/p/models/__init__.py",
     "tests/test_cli.py",
@@ -75,10 +75,10 @@ def expected(framework, tasks):
         "train.py",
         "configs/project.yaml",
         "configs/accelerator/gpu.yaml",
-        "src/p/cli.py",
+        "src/p/engine/cli.py",
         "src/p/data/files.py",
         "src/p/extensions/__init__.py",
-        "src/p/trainers/schedule.py",
+        "src/p/engine/schedule.py",
         "src/p/tasks/__init__.py",
         "src/p/models/__init__.py",
         "tests/test_cli.py",
@@ -93,19 +93,24 @@ def expected(framework, tasks):
     files |= {"tests/test_nnx_transformer.py"} if tested and nnx else set()
     files |= {"tests/test_twins_transformer.py"} if tested and lightning and nnx else set()
     if lightning:
-        files |= {"src/p/trainers/lightning/__init__.py", "src/p/trainers/lightning/deep/module.py"}
+        files |= {"src/p/engine/lightning/__init__.py", "src/p/engine/lightning/deep/module.py"}
         files |= {"src/p/extensions/lightning.py", "tests/test_lightning.py", "tests/test_lightning_resume.py"}
         files |= {f"src/p/tasks/{task}/lightning.py" for task in tasks}
         files |= {f"tests/test_lightning_{task}.py" for task in tasks}
         files |= {f"src/p/models/{family}/torch.py" for family in families}
     if nnx:
-        files |= {"src/p/trainers/nnx/__init__.py", "src/p/extensions/nnx.py"}
+        files |= {"src/p/engine/nnx/__init__.py", "src/p/extensions/nnx.py"}
         files |= {"tests/test_nnx.py", "tests/test_nnx_resume.py"}
         files |= {f"src/p/tasks/{task}/nnx.py" for task in tasks}
         files |= {f"src/p/models/{family}/nnx.py" for family in families}
         files |= {"configs/accelerator/tpu.yaml"}
     if lightning and nnx:
-        files |= {"src/p/twins/bridge.py", "tests/parity.py", "tests/test_twins.py", "tests/test_twins_bridge.py"}
+        files |= {
+            "src/p/engine/twins/bridge.py",
+            "tests/parity.py",
+            "tests/test_twins.py",
+            "tests/test_twins_bridge.py",
+        }
         files |= {f"tests/test_twins_{task}.py" for task in tasks}
     for task in tasks:
         files |= {f"src/p/tasks/{task}/{name}" for name in ("__init__.py", "data.py", "README.md")}
@@ -155,8 +160,8 @@ def test_one_license_stays_and_is_named_license(license):
 
 
 def test_caches_of_a_template_that_was_run_where_it_stands_do_not_stay():
-    assert post.kept(answers(), ["src/p/__pycache__/cli.cpython-311.pyc", "src/p/cli.py"]) == {
-        "src/p/cli.py": "src/p/cli.py"
+    assert post.kept(answers(), ["src/p/__pycache__/cli.cpython-311.pyc", "src/p/engine/cli.py"]) == {
+        "src/p/engine/cli.py": "src/p/engine/cli.py"
     }
 
 
@@ -236,13 +241,13 @@ def test_folders_that_become_empty_go_and_linked_folders_are_not_entered(tmp_pat
     project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
     (project / "src/p/tasks/text").mkdir(parents=True)
     (project / "src/p/tasks/text/nnx.py").touch()
-    (project / "src/p/cli.py").touch()
-    (elsewhere / "trainers/nnx").mkdir(parents=True)
-    (elsewhere / "trainers/nnx/loop.py").touch()
+    (project / "src/p/engine/cli.py").touch()
+    (elsewhere / "engine/nnx").mkdir(parents=True)
+    (elsewhere / "engine/nnx/loop.py").touch()
     (project / "src/linked").symlink_to(elsewhere, target_is_directory=True)
     post.clean(project, answers("lightning", "image"))
     assert not (project / "src/p/tasks").exists()
-    assert (elsewhere / "trainers/nnx/loop.py").exists()
+    assert (elsewhere / "engine/nnx/loop.py").exists()
 
 
 @pytest.mark.parametrize("windows", [False, True])

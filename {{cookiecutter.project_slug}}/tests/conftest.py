@@ -17,13 +17,13 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from {{cookiecutter.package_name}} import task as tasks
-from {{cookiecutter.package_name}} import trainers
-from {{cookiecutter.package_name}}.cli import main
-from {{cookiecutter.package_name}}.data import files
-from {{cookiecutter.package_name}}.run import plain_values, read_config, read_record, read_spec
+from {{cookiecutter.package_name}}.engine import task as tasks
+from {{cookiecutter.package_name}}.engine import registry
+from {{cookiecutter.package_name}}.engine.cli import main
+from {{cookiecutter.package_name}}.engine.data import files
+from {{cookiecutter.package_name}}.engine.run import plain_values, read_config, read_record, read_spec
 
-FRAMEWORKS = list(trainers.frameworks())
+FRAMEWORKS = list(registry.frameworks())
 TASK = os.environ.get("TEST_TASK") or tasks.names()[0]
 
 pytest.register_assert_rewrite("exporting")
@@ -120,12 +120,12 @@ def load_data(settings):
 
 def make_engine(settings, spec):
     """The engine of a config, with what a dataset's spec, or a run's, tells models."""
-    return trainers.frameworks()[settings.framework].engine()(settings, tasks.find(settings.task), plain_values(spec))
+    return registry.frameworks()[settings.framework].engine()(settings, tasks.find(settings.task), plain_values(spec))
 
 
 def final_weights(folder, checkpoint="last"):
     """Of a run's checkpoint, by name, in float64."""
-    settings = trainers.load_config(saved=read_config(folder))
+    settings = registry.load_config(saved=read_config(folder))
     path = folder / "checkpoints" / getattr(read_record(folder), checkpoint)
     found = make_engine(settings, read_spec(folder)).weights(path)
     return {name: value.astype(np.float64) for name, value in found.items()}

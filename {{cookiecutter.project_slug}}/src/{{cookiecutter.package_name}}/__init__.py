@@ -6,16 +6,16 @@ load(run).predict(INPUTS)
 
 from pathlib import Path
 
-from .config import Config
-from .errors import InputError
-from .trainers import check, frameworks, load_config
+from .engine.config import Config
+from .engine.errors import InputError
+from .engine.registry import check, frameworks, load_config
 
 __all__ = ["build", "load", "load_config", "train"]
 
 
 def train(config: Config, module: type | None = None) -> Path:
-    """Trains, or goes on training, as `train.py` does. Returns the run's folder. See `trainers.workflow.train`."""
-    from .trainers import workflow  # here, as it takes a second
+    """Trains, or goes on training, as `train.py` does. Returns the run's folder. See `engine.workflow.train`."""
+    from .engine import workflow  # here, as it takes a second
 
     return workflow.train(config, module)
 
@@ -41,8 +41,8 @@ def load(run: str | Path, checkpoint: str = "best", module: type | None = None, 
         module: the class that was given to `train`.
         options: config keys that differ here, as `load(run, **{"accelerator.platform": "cpu"})`.
     """
-    from .run import read_config
-    from .trainers import workflow
+    from .engine import workflow
+    from .engine.run import read_config
 
     folder = Path(run)
     return workflow.Predictor(folder, load_config("", options, saved=read_config(folder)), str(checkpoint), module)

@@ -6,9 +6,9 @@ import lightning as L
 import torch
 from lightning.pytorch.loggers.logger import Logger
 
-from ..config import Config, OptimizerConfig
+from ..engine.api import Config, OptimizerConfig
 
-# By `optimizer.name`, before those in trainers/lightning/optimizers.py. Each gets the trained parameters and their
+# By `optimizer.name`, before those in engine/lightning/optimizers.py. Each gets the trained parameters and their
 # weight_decay in groups, as torch's optimizers take them, and the config. For example
 #
 #     "nadam": lambda groups, config: torch.optim.NAdam(groups, config.learning_rate)

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import optax
 
-from ..config import OptimizerConfig
+from ..engine.api import OptimizerConfig
 
-# By `optimizer.name`, before those in trainers/nnx/optimizers.py. Each is a whole optimizer, as the documentation of
+# By `optimizer.name`, before those in engine/nnx/optimizers.py. Each is a whole optimizer, as the documentation of
 # optax makes them; it is made anew for each step, of which `config.learning_rate` is the learning rate, by
 # `optimizer.schedule`. One of its own, or a schedule of optax, goes in its place. For example
 #

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ...config import ModelConfig, PositiveInt, Probability, option
-from ...errors import InputError
+from ...engine.api import InputError, ModelConfig, PositiveInt, Probability, option
 
 EPSILON = 1e-12
 DEVIATION = 0.02

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ...config import ModelConfig, PositiveInt, Probability, option
+from ...engine.api import ModelConfig, PositiveInt, Probability, option
 
 
 @dataclass(frozen=True)

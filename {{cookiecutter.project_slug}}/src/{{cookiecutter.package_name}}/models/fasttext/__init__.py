@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ...config import ModelConfig, NonNegativeInt, PositiveInt, option
+from ...engine.api import ModelConfig, NonNegativeInt, PositiveInt, option
 
 DEVIATION = 0.1  # of the vectors at the start
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...config import ModelConfig, PositiveInt, Probability, option
+from ...engine.api import ModelConfig, PositiveInt, Probability, option
 
 EPSILON = 1e-5
 DEVIATION = 0.02

@@ -1,6 +1,6 @@
 """What several families share, twice as they are."""
 
-from ...errors import InputError
+from ...engine.api import InputError
 
 # Of batch normalization (Ioffe and Szegedy, 2015).
 EPSILON = 1e-5

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ...config import ModelConfig, NonNegativeFloat, PositiveInt, option
+from ...engine.api import ModelConfig, NonNegativeFloat, PositiveInt, option
 
 # Of the vectors at the beginning: their products are then small beside the biases, which are learnt first.
 DEVIATION = 0.1

@@ -6,7 +6,7 @@ Attributes are named as timm names them, so weights go by path.
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from ...config import ModelConfig, option
+from ...engine.api import ModelConfig, option
 
 
 @dataclass(frozen=True)

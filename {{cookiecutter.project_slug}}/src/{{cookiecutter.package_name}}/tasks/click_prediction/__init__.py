@@ -7,12 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ...data.bad import STRICT, Bad
-from ...data.sources import Arrays, Batch, Spec
-from ...data.tables import to_cell, to_format
-from ...errors import InputError
+from ...engine.api import STRICT, Arrays, Bad, Batch, Field, InputError, Inputs, Overfit, Signature, Spec, Task, listed
+from ...engine.data.tables import to_cell, to_format
 from ...models.deepfm import DeepFMConfig
-from ...task import Field, Inputs, Overfit, Signature, Task, listed
 from .cells import make_cells, readable
 from .charts import charts, examples, probabilities
 from .data import CriteoConfig, CsvConfig, GeneratedConfig, encode, known_of, load, read_fields

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ...data.bad import STRICT, Bad
-from ...data.tables import PLAIN, Format, other_delimiter, read_rows
-from ...errors import InputError
+from ...engine.api import STRICT, Bad, InputError
+from ...engine.data.tables import PLAIN, Format, other_delimiter, read_rows
 
 BLOCK = 1 << 19  # bytes that are read at once; what is made of them fits a processor's cache
 ROWS = 4096  # of those that have quotes

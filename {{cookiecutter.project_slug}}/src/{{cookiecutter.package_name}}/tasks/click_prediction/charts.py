@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ...data.sources import Batch, Spec
+from ...engine.api import Batch, Spec
 from .cells import ranges
 from .data import known_of
 from .metrics import Group, reliability

@@ -16,13 +16,26 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from ...config import Config, DataConfig, PositiveInt, Probability, option
-from ...data.bad import STRICT, Bad
-from ...data.columns import advice, listed, look_at
-from ...data.files import convert_once, find_own, say_once
-from ...data.sources import MOST_COMPARED, Arrays, Batch, Dataset, Source, Spec
-from ...data.tables import OwnTableConfig, column_names, find_table, no_column, split_names, to_format
-from ...errors import InputError
+from ...engine.api import (
+    STRICT,
+    Arrays,
+    Bad,
+    Batch,
+    Config,
+    DataConfig,
+    Dataset,
+    InputError,
+    PositiveInt,
+    Probability,
+    Source,
+    Spec,
+    option,
+    say_once,
+)
+from ...engine.data.columns import advice, listed, look_at
+from ...engine.data.files import convert_once, find_own
+from ...engine.data.sources import MOST_COMPARED
+from ...engine.data.tables import OwnTableConfig, column_names, find_table, no_column, split_names, to_format
 from .cells import (
     INTEGER_CODES,
     Cells,

@@ -10,9 +10,8 @@ import optax
 from clu import metrics
 from flax import nnx, struct
 
-from ...config import Config
+from ...engine.api import Config, Loss
 from ...models.deepfm.nnx import DeepFM
-from ...task import Loss
 from .metrics import BINS, EXTENT, auc, calibration
 
 Batch = dict[str, jax.Array]

@@ -7,16 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ...classification import charts, describe, logits
-from ...config import Config
-from ...data.bad import STRICT, Bad
-from ...data.images import Decoded, Files, list_images, readable
-from ...data.sources import Arrays, Spec
-from ...errors import InputError
+from ...engine.api import STRICT, Arrays, Bad, Config, Field, InputError, Inputs, Overfit, Signature, Spec, Task
+from ...engine.classification import charts, describe, logits
+from ...engine.data.images import Decoded, Files, list_images, readable
 from ...models.convnet import ConvNetConfig
 from ...models.mlp import MLPConfig
 from ...models.resnet import ResNetConfig, SmallResNetConfig
-from ...task import Field, Inputs, Overfit, Signature, Task
 from .data import Cifar10Config, DigitsConfig, FashionMnistConfig, FolderConfig, MnistConfig, load, read_image
 from .pictures import examples
 

@@ -11,13 +11,26 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ...config import Config, DataConfig, NonNegativeFloat, NonNegativeInt, PositiveInt, Probability, option
-from ...data import images
-from ...data.bad import SHOWN, Bad
-from ...data.files import Remote, convert_once, find_own, locate, locate_unpacked, read_bytes, read_gzip, say_once
-from ...data.folders import entries, say_left_out
-from ...data.sources import Arrays, Batch, Dataset, Spec
-from ...errors import InputError
+from ...engine.api import (
+    Arrays,
+    Bad,
+    Batch,
+    Config,
+    DataConfig,
+    Dataset,
+    InputError,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    Probability,
+    Spec,
+    option,
+    say_once,
+)
+from ...engine.data import images
+from ...engine.data.bad import SHOWN
+from ...engine.data.files import Remote, convert_once, find_own, locate, locate_unpacked, read_bytes, read_gzip
+from ...engine.data.folders import entries, say_left_out
 
 
 @dataclass(frozen=True)

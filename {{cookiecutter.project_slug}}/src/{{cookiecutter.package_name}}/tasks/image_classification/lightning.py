@@ -8,12 +8,12 @@ from torch import nn
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
 
-from ...config import Config
+from ...engine.api import Config
+from ...engine.lightning.module import Batch, TaskModule
 from ...models.convnet.torch import ConvNet
 from ...models.mlp.torch import MLP
 from ...models.resnet import VARIANTS
 from ...models.resnet.torch import ResNet
-from ...trainers.lightning.module import Batch, TaskModule
 
 
 class Module(TaskModule):

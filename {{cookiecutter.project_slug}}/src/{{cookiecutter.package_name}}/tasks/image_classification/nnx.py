@@ -10,13 +10,12 @@ import optax
 from clu import metrics
 from flax import nnx
 
-from ...config import Config
+from ...engine.api import Config, Loss
+from ...engine.nnx.metrics import confusion_matrix
 from ...models.convnet.nnx import ConvNet
 from ...models.mlp.nnx import MLP
 from ...models.resnet import VARIANTS
 from ...models.resnet.nnx import ResNet
-from ...task import Loss
-from ...trainers.nnx.metrics import confusion_matrix
 
 Batch = dict[str, jax.Array]
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ...data.sources import Batch
+from ...engine.api import Batch
 
 
 def examples(batch: Batch, outputs: Batch, spec: Mapping[str, Any], count: int = 16) -> dict[str, np.ndarray]:

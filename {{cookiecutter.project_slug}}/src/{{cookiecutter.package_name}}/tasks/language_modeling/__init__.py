@@ -6,12 +6,25 @@ from pathlib import Path
 
 import numpy as np
 
-from ...config import Config, NonNegativeFloat, NonNegativeInt, PositiveInt, option
-from ...data.bad import STRICT, Bad
-from ...data.sources import Arrays, Batch, Spec
-from ...errors import InputError
+from ...engine.api import (
+    STRICT,
+    Arrays,
+    Bad,
+    Batch,
+    Config,
+    Field,
+    InputError,
+    Inputs,
+    NonNegativeFloat,
+    NonNegativeInt,
+    Overfit,
+    PositiveInt,
+    Signature,
+    Spec,
+    Task,
+    option,
+)
 from ...models.gpt import VARIANTS
-from ...task import Field, Inputs, Overfit, Signature, Task
 from . import tokens
 from .data import PydocConfig, TextConfig, TinyShakespeareConfig, load
 

@@ -15,12 +15,21 @@ from typing import BinaryIO, Literal, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from ...config import Config, DataConfig, PositiveInt, Probability, option
-from ...data.bad import Bad
-from ...data.files import Remote, convert_once, find_own, locate, say_once
-from ...data.folders import CONVERTED, entries, say_left_out, sort_out
-from ...data.sources import Batch, Dataset, Spec
-from ...errors import InputError
+from ...engine.api import (
+    Bad,
+    Batch,
+    Config,
+    DataConfig,
+    Dataset,
+    InputError,
+    PositiveInt,
+    Probability,
+    Spec,
+    option,
+    say_once,
+)
+from ...engine.data.files import Remote, convert_once, find_own, locate
+from ...engine.data.folders import CONVERTED, entries, say_left_out, sort_out
 from .tokens import KINDS, Bpe, Characters, Tokenizer, of_spec
 
 PARTS = ("train", "val", "test")

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from torchmetrics import MeanMetric, Metric, MetricCollection
 
-from ...config import Config
+from ...engine.api import Config
+from ...engine.lightning.module import Batch, TaskModule
 from ...models.gpt.torch import GPT
-from ...trainers.lightning.module import Batch, TaskModule
 
 
 class Module(TaskModule):

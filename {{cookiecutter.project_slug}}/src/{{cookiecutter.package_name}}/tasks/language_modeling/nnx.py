@@ -11,9 +11,8 @@ import optax
 from clu import metrics
 from flax import nnx, struct
 
-from ...config import Config
+from ...engine.api import Config, Loss
 from ...models.gpt.nnx import GPT, Cache
-from ...task import Loss
 
 Batch = dict[str, jax.Array]
 

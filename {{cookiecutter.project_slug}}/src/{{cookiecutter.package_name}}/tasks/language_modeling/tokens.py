@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...data.sources import Spec
-from ...errors import InputError
+from ...engine.api import InputError, Spec
 
 PIECE = 1 << 16  # characters of a piece that a thread splits into tokens
 SIGNS = {"\n": "⏎", "\t": "⇥"}

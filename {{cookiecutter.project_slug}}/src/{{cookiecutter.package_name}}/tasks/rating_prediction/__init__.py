@@ -7,14 +7,25 @@ from typing import Any
 
 import numpy as np
 
-from ...config import Config, PositiveInt, option
-from ...data.bad import STRICT, Bad
-from ...data.files import say_once
-from ...data.sources import Arrays, Batch, Spec
-from ...data.tables import to_cell, to_format
-from ...errors import InputError
+from ...engine.api import (
+    STRICT,
+    Arrays,
+    Bad,
+    Batch,
+    Config,
+    Field,
+    InputError,
+    Inputs,
+    Overfit,
+    PositiveInt,
+    Signature,
+    Spec,
+    Task,
+    option,
+    say_once,
+)
+from ...engine.data.tables import to_cell, to_format
 from ...models.matrix_factorization import MatrixFactorizationConfig
-from ...task import Field, Inputs, Overfit, Signature, Task
 from .data import CsvConfig, GeneratedConfig, MovieLensConfig, load
 
 MOST_EMBEDDINGS = 10_000  # items in the projector, which is slow with more

@@ -11,11 +11,23 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from ...config import Config, DataConfig, NonNegativeFloat, PositiveInt, Probability, option
-from ...data.bad import STRICT, Bad
-from ...data.files import Remote, locate_unpacked, read_bytes, say_once
-from ...data.sources import Arrays, Dataset, Spec
-from ...data.tables import (
+from ...engine.api import (
+    STRICT,
+    Arrays,
+    Bad,
+    Config,
+    DataConfig,
+    Dataset,
+    InputError,
+    NonNegativeFloat,
+    PositiveInt,
+    Probability,
+    Spec,
+    option,
+    say_once,
+)
+from ...engine.data.files import Remote, locate_unpacked, read_bytes
+from ...engine.data.tables import (
     HUGE,
     NUMBER,
     PLAIN,
@@ -29,7 +41,6 @@ from ...data.tables import (
     read_table,
     to_format,
 )
-from ...errors import InputError
 
 
 @dataclass(frozen=True)

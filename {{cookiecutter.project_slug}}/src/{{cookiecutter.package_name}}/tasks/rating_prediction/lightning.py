@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torchmetrics import MeanAbsoluteError, MeanMetric, MeanSquaredError, MetricCollection
 
-from ...config import Config
+from ...engine.api import Config
+from ...engine.lightning.module import Batch, TaskModule
 from ...models.matrix_factorization.torch import MatrixFactorization
-from ...trainers.lightning.module import Batch, TaskModule
 
 SIZES = ("users", "items", "mean", "unit", "lowest", "highest")  # of the spec
 

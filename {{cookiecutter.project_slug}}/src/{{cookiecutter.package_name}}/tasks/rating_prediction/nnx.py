@@ -9,9 +9,8 @@ import jax.numpy as jnp
 from clu import metrics
 from flax import nnx, struct
 
-from ...config import Config
+from ...engine.api import Config, Loss
 from ...models.matrix_factorization.nnx import MatrixFactorization
-from ...task import Loss
 
 SIZES = ("users", "items", "mean", "unit", "lowest", "highest")  # of the spec
 

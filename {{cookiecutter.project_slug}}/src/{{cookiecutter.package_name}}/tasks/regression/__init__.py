@@ -6,13 +6,23 @@ from typing import Any
 
 import numpy as np
 
-from ...config import Config
-from ...data.bad import STRICT, Bad
-from ...data.sources import Arrays, Batch, Spec
-from ...data.tables import Format, Table, read_table, to_cell, to_format
-from ...errors import InputError
+from ...engine.api import (
+    STRICT,
+    Arrays,
+    Bad,
+    Batch,
+    Config,
+    Field,
+    InputError,
+    Inputs,
+    Overfit,
+    Signature,
+    Spec,
+    Task,
+    listed,
+)
+from ...engine.data.tables import Format, Table, read_table, to_cell, to_format
 from ...models.tabular import TabularConfig
-from ...task import Field, Inputs, Overfit, Signature, Task, listed
 from .charts import examples, in_unit
 from .columns import Columns
 from .data import CsvConfig, DiabetesConfig, load

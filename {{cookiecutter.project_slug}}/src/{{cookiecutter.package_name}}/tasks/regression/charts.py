@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ...data.sources import Batch
+from ...engine.api import Batch
 
 SIZE, MARGIN = 448, 40  # pixels, of the square that holds the points, and of the room for labels around it
 

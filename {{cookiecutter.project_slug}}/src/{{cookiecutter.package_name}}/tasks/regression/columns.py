@@ -9,11 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...data.columns import advice, listed, look_at
-from ...data.files import say_once
-from ...data.sources import Batch
-from ...data.tables import Table, no_column
-from ...errors import InputError
+from ...engine.api import Batch, InputError, say_once
+from ...engine.data.columns import advice, listed, look_at
+from ...engine.data.tables import Table, no_column
 
 SHOWN = 5  # columns that are named
 

@@ -7,11 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from ...config import Config, DataConfig, PositiveInt, Probability, Seed, option
-from ...data.bad import Bad
-from ...data.sources import Arrays, Dataset, Spec
-from ...data.tables import OwnTableConfig, Table, find_table, read_table, split_names, to_format
-from ...errors import InputError
+from ...engine.api import (
+    Arrays,
+    Bad,
+    Config,
+    DataConfig,
+    Dataset,
+    InputError,
+    PositiveInt,
+    Probability,
+    Seed,
+    Spec,
+    option,
+)
+from ...engine.data.tables import OwnTableConfig, Table, find_table, read_table, split_names, to_format
 from .columns import Columns, Roles, fit
 
 

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torchmetrics import Metric, MetricCollection
 
-from ...config import Config
+from ...engine.api import Config
+from ...engine.lightning.module import Batch, TaskModule
 from ...models.tabular.torch import Tabular
-from ...trainers.lightning.module import Batch, TaskModule
 from .metrics import SUMS, formulas
 
 

@@ -8,9 +8,8 @@ import jax.numpy as jnp
 from clu import metrics
 from flax import nnx, struct
 
-from ...config import Config
+from ...engine.api import Config, Loss
 from ...models.tabular.nnx import Tabular
-from ...task import Loss
 from .metrics import SUMS, formulas
 
 Batch = dict[str, jax.Array]

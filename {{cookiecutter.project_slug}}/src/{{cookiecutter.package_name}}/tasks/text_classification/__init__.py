@@ -3,15 +3,11 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from ...classification import charts, describe, logits
-from ...config import Config
-from ...data.bad import STRICT, Bad
-from ...data.sources import Arrays, Batch, Spec
-from ...data.tables import to_cell
-from ...errors import InputError
+from ...engine.api import STRICT, Arrays, Bad, Batch, Config, Field, InputError, Inputs, Overfit, Signature, Spec, Task
+from ...engine.classification import charts, describe, logits
+from ...engine.data.tables import to_cell
 from ...models.bert import VARIANTS, BertConfig, check_length
 from ...models.fasttext import FastTextConfig
-from ...task import Field, Inputs, Overfit, Signature, Task
 from .data import AgNewsConfig, CsvConfig, ImdbConfig, NamesConfig, Sst2Config, load, read_beginning
 from .files import texts_of
 from .tokens import encode, has_word_pieces

@@ -8,12 +8,22 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ...config import Config, DataConfig, PositiveInt, Probability, closest, option
-from ...data.bad import STRICT, Bad
-from ...data.files import Remote, locate, locate_unpacked
-from ...data.sources import Arrays, Dataset, Spec
-from ...data.tables import Format, OwnTableConfig, find_table, read_rows, read_table, to_format
-from ...errors import InputError
+from ...engine.api import (
+    STRICT,
+    Arrays,
+    Bad,
+    Config,
+    DataConfig,
+    Dataset,
+    InputError,
+    PositiveInt,
+    Probability,
+    Spec,
+    closest,
+    option,
+)
+from ...engine.data.files import Remote, locate, locate_unpacked
+from ...engine.data.tables import Format, OwnTableConfig, find_table, read_rows, read_table, to_format
 from ...models.fasttext import FastTextConfig
 from .files import list_texts, read_review, say_empty
 from .tokens import encode, learn_word_pieces, read_word_pieces

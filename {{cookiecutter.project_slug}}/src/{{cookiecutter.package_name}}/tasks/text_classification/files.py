@@ -5,12 +5,10 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ...data.bad import Bad
-from ...data.files import read_bytes, say_once
-from ...data.folders import entries, say_left_out
-from ...data.sources import Spec
-from ...data.tables import Format, read_rows, read_table, to_format
-from ...errors import InputError
+from ...engine.api import Bad, InputError, Spec, say_once
+from ...engine.data.files import read_bytes
+from ...engine.data.folders import entries, say_left_out
+from ...engine.data.tables import Format, read_rows, read_table, to_format
 
 SUFFIXES = (".txt",)
 MEANT = re.compile(r"\S+\.(csv|tsv|txt)", re.IGNORECASE)  # a path, where no such file is there

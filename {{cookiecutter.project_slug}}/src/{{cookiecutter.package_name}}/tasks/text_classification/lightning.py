@@ -8,10 +8,10 @@ from torch import nn
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix, MulticlassF1Score
 
-from ...config import Config
+from ...engine.api import Config
+from ...engine.lightning.module import Batch, TaskModule
 from ...models.bert.torch import BertClassifier
 from ...models.fasttext.torch import FastText
-from ...trainers.lightning.module import Batch, TaskModule
 
 
 class Module(TaskModule):

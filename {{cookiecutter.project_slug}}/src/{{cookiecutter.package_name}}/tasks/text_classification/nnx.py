@@ -10,11 +10,10 @@ import optax
 from clu import metrics
 from flax import nnx, struct
 
-from ...config import Config
+from ...engine.api import Config, Loss
+from ...engine.nnx.metrics import confusion_matrix
 from ...models.bert.nnx import BertClassifier
 from ...models.fasttext.nnx import FastText
-from ...task import Loss
-from ...trainers.nnx.metrics import confusion_matrix
 
 Batch = dict[str, jax.Array]
 

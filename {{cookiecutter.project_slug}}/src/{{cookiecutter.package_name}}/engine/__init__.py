@@ -1,0 +1,1 @@
+"""The training engine, which the template renews; see README.md."""

@@ -1,0 +1,56 @@
+"""The face of the engine: what the rooms of the owner, `tasks/`, `models/` and `extensions/`, import from it.
+
+Beside these names they import the base of a framework's half (`lightning.module`, `nnx.metrics`) and the readers of
+their kind of data (`data.files`, `data.folders`, `data.tables`, `data.images`, `classification`). See README.md.
+"""
+
+from .config import (
+    Config,
+    DataConfig,
+    ModelConfig,
+    NonNegativeFloat,
+    NonNegativeInt,
+    OptimizerConfig,
+    PositiveFloat,
+    PositiveInt,
+    Probability,
+    Seed,
+    closest,
+    option,
+)
+from .data.bad import STRICT, Bad
+from .data.files import say_once
+from .data.sources import Arrays, Batch, Dataset, Source, Spec
+from .errors import InputError
+from .task import Field, Inputs, Loss, Overfit, Signature, Task, listed
+
+__all__ = [
+    "STRICT",
+    "Arrays",
+    "Bad",
+    "Batch",
+    "Config",
+    "DataConfig",
+    "Dataset",
+    "Field",
+    "InputError",
+    "Inputs",
+    "Loss",
+    "ModelConfig",
+    "NonNegativeFloat",
+    "NonNegativeInt",
+    "OptimizerConfig",
+    "Overfit",
+    "PositiveFloat",
+    "PositiveInt",
+    "Probability",
+    "Seed",
+    "Signature",
+    "Source",
+    "Spec",
+    "Task",
+    "closest",
+    "listed",
+    "option",
+    "say_once",
+]

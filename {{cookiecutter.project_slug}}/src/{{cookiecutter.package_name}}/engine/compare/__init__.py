@@ -1,0 +1,1 @@
+"""Runs side by side: the command `compare` and its report."""

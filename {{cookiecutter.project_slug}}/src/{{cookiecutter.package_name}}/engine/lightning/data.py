@@ -1,0 +1,135 @@
+"""The batches as a LightningDataModule."""
+
+import functools
+from collections.abc import Iterator
+
+import lightning as L
+import torch
+
+from .. import task as tasks
+from ..config import Config
+from ..data.batches import Share, TrainBatches, ahead, eval_batches, make_batch
+from ..data.sources import Batch, Dataset, Source
+from . import mesh
+
+Tensors = dict[str, torch.Tensor]
+
+
+class DataModule(L.LightningDataModule):
+    """A task's data, in any Trainer: each epoch in an order of its own, each process its share.
+
+    Args:
+        config: that of the module.
+        data: what the task loads by default.
+    """
+
+    def __init__(self, config: Config, data: Dataset | None = None):
+        super().__init__()
+        self.config, self.data = config, data or tasks.find(config.task).load(config, None)
+        self._batch_size = config.data.batch_size
+
+    @property
+    def batch_size(self) -> int:
+        """Of a step. `Tuner.scale_batch_size` sets it, and more than all examples are none."""
+        return self._batch_size
+
+    @batch_size.setter
+    def batch_size(self, value: int) -> None:
+        self._batch_size = min(value, len(self.data.train))
+
+    def train_dataloader(self) -> "TrainLoader":
+        return TrainLoader(self)
+
+    def val_dataloader(self) -> "EvalLoader":
+        return self._whole(self.data.val)
+
+    def test_dataloader(self) -> "EvalLoader":
+        return self._whole(self.data.test)
+
+    predict_dataloader = test_dataloader
+
+    def _whole(self, source: Source) -> "EvalLoader":
+        share = mesh.share(self.trainer, self.batch_size, 1)
+        return EvalLoader(source, self.batch_size, self.config.data.workers, share)
+
+
+class TrainLoader:
+    """The micro-batches of the epoch that the Trainer is in, from where it stands; of the first one out of training.
+
+    A batch is a function of the seed and its place alone; `overfit_batches` has those of the first epoch, always.
+    """
+
+    # Going on takes no state of its own, and Lightning is told that it can.
+    state_dict, load_state_dict = staticmethod(dict), staticmethod(lambda state: None)
+
+    def __init__(self, module: DataModule):
+        config, self.trainer = module.config, module.trainer
+        automatic = self.trainer is None or self.trainer.lightning_module.automatic_optimization
+        # The loop of a module that optimizes by itself cuts its batches, too.
+        self.pieces, self.workers = config.trainer.accumulate if automatic else 1, config.data.workers
+        share = mesh.share(self.trainer, module.batch_size, config.trainer.accumulate)
+        self.batches = TrainBatches(module.data, module.batch_size, config.seed, config.data.on_device, share)
+        self.device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        self.weights = module.data.weights is not None
+        self.dataset = module.data.train  # Lightning asks how long it is
+
+    def __len__(self) -> int:
+        return self.batches.steps_per_epoch * self.pieces
+
+    def __iter__(self) -> Iterator[Tensors]:
+        epoch = done = skipped = 0
+        if self.trainer and self.trainer.training:
+            epoch = 0 if self.trainer.overfit_batches else self.trainer.current_epoch
+            done, skipped = divmod(self.trainer.fit_loop.batch_idx + 1, self.pieces)  # of the epoch
+        first = epoch * self.batches.steps_per_epoch
+        steps = range(first + done, first + self.batches.steps_per_epoch)
+        for pieces in ahead(self._read, steps, self.workers):
+            yield from map(self._made, pieces[skipped:])
+            skipped = 0
+
+    @functools.cached_property
+    def resident(self) -> Tensors:
+        """The training data, where they stay on the device."""
+        return on(self.device, tensors(self.batches.resident))
+
+    def _read(self, step: int) -> list[Tensors]:
+        pieces = split(tensors(self.batches[step]), self.pieces)
+        if self.weights:
+            pieces = [{**piece, "weight": self.batches.weight(step)} for piece in pieces]
+        return pieces
+
+    def _made(self, piece: Tensors) -> Tensors:
+        """Of data that stay on the device, a batch is but their index."""
+        if not self.resident:
+            return piece
+        return make_batch(on(self.device, piece), self.batches.data.augment, self.resident)
+
+
+class EvalLoader:
+    """Every example once, of this process's share."""
+
+    def __init__(self, source: Source, batch_size: int, workers: int, share: Share):
+        self.source, self.batch_size, self.workers, self.share = source, batch_size, workers, share
+
+    def __len__(self) -> int:
+        return -(-len(self.source) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Tensors]:
+        return map(tensors, eval_batches(self.source, self.batch_size, None, self.workers, self.share))
+
+
+def split(batch: Tensors, count: int) -> list[Tensors]:
+    """Micro-batches of the same size, in order; each has the `weight`."""
+    if count == 1:
+        return [batch]
+    pieces = {name: [x] * count if isinstance(x, float) else x.chunk(count) for name, x in batch.items()}
+    return [{name: piece[i] for name, piece in pieces.items()} for i in range(count)]
+
+
+def tensors(batch: Batch) -> Tensors:
+    """Without a copy."""
+    return {name: torch.from_numpy(value) for name, value in batch.items()}
+
+
+def on(device: torch.device, batch: Tensors) -> Tensors:
+    return {name: x if isinstance(x, float) else x.to(device) for name, x in batch.items()}

@@ -1,0 +1,101 @@
+"""Flax NNX: what the shared rooms must know of it. Imports nothing of it."""
+
+import os
+import platform
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..config import Config, PositiveInt, option
+from ..processes import Alone, Processes
+
+TITLE = "JAX with Flax NNX"
+PLATFORMS = ("cpu", "gpu", "tpu")
+SUFFIX = ""  # of a checkpoint's name: it is a folder
+ONE_PROCESS = True  # for all devices of a machine
+REFUSED = {"mps": "jax has no mps that is kept up: use --accelerator cpu"}  # platform: why not, what to use instead
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "clu", "numpy")
+BAD_VERSIONS = (
+    # (package, versions, beside package, versions, what happens)
+    ("flax", "<=0.12.8", "jax", ">=0.11.1", "fails at import"),
+    ("flax", "==0.12.9", "jax", "==0.11.2", "fails at import"),
+)
+
+FORMATS = {
+    # format: (file, packages that writing takes beside, how it is loaded); see `export.Format`
+    "stablehlo": (
+        "model.stablehlo",
+        ("flatbuffers",),
+        """
+from pathlib import Path
+
+import numpy as np
+from jax import export  # which needs flatbuffers, too
+
+model = export.deserialize(bytearray(Path("FILE").read_bytes()))
+batch = BATCH
+outputs = model.call(batch)
+""",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Section:
+    """The keys under this framework's name in the config."""
+
+    steps_per_call: PositiveInt = option(
+        1, "steps in one dispatch; more is faster where steps are short, except convolutions on cpu"
+    )
+    remat: bool = option(False, "keep only the inputs of a model's blocks and compute the rest twice, to save memory")
+
+
+def join(config: Config) -> Processes:
+    """The processes of the run: several where a TPU pod, SLURM or JAX's own variables have started them."""
+    several = (
+        "JAX_COORDINATOR_ADDRESS" in os.environ
+        or int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1
+        or "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")
+    )
+    if not several:
+        return Alone()
+    _keep_programs()
+    from .processes import join
+
+    return join(config.accelerator.platform)
+
+
+def engine():
+    _keep_programs()
+    from .loop import Engine
+
+    return Engine
+
+
+def _keep_programs() -> None:
+    """What took a while to compile is kept for the next run, in a folder that JAX's own variables may name.
+
+    A folder for each machine: what was compiled for one processor may not run on another. Where the person has imported
+    jax before, its settings are theirs.
+    """
+    if "jax" in sys.modules:
+        return
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(caches, __package__.partition(".")[0], "jax", platform.node())
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+    os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(2**31))  # bytes; what was not used for longest goes
+
+
+def hardware():
+    _keep_programs()
+    from . import devices
+
+    return devices
+
+
+def rehearse(*settings):
+    _keep_programs()
+    from .rehearsal import rehearse
+
+    return rehearse(*settings)

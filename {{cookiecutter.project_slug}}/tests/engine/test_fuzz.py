@@ -1,0 +1,195 @@
+"""Hostile input to what every task shares: files, configs, command lines. It is data, or one line, and nothing else."""
+
+import contextlib
+import gzip
+import io
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from hostile import QUICK, data_or_one_line, each_of, mutations, tries
+from hypothesis import strategies as st
+from PIL import Image
+from safetensors.numpy import save
+
+from {{cookiecutter.package_name}}.engine import cli as commands
+from {{cookiecutter.package_name}}.engine import config as configs
+from {{cookiecutter.package_name}}.engine import registry, weights
+from {{cookiecutter.package_name}}.engine.data import files, images, tables
+from {{cookiecutter.package_name}}.engine.registry import load_config
+
+
+def tar(mode):
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode=mode) as packed:
+        for name in ("a/x.txt", "b.txt"):
+            member = tarfile.TarInfo(name)
+            member.size = 50
+            packed.addfile(member, io.BytesIO(b"x" * 50))
+    return file.getvalue()
+
+
+def zipped(method):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as packed:
+        packed.writestr("a/x.txt", "hello " * 30)
+        packed.writestr("b.txt", "y" * 40)
+    return file.getvalue()
+
+
+def picture(kind, mode="RGB", **options):
+    file = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 50, 3), np.uint8)
+    Image.fromarray(pixels).convert(mode).save(file, kind, **options)
+    return file.getvalue()
+
+
+TABLE = "name,value\n" + "".join(f'"a {i}",{i}\n' for i in range(9))
+WEIGHTS = {"a.weight": np.zeros((2, 3), np.float32), "a.bias": np.ones(3, np.int8)}
+
+
+def unpack(path):
+    """Nothing lands beside the archive's folder, and what cannot be unpacked leaves nothing."""
+    inside = path.parent / "inside"
+    inside.mkdir(exist_ok=True)
+    try:
+        files.unpack(path, inside)
+    finally:
+        assert {entry.name for entry in path.parent.iterdir()} <= {path.name, "inside"}
+        assert not [entry for entry in inside.iterdir() if entry.name.startswith(".unpack-")]
+
+
+def read_numbers(path):
+    tables.read_table(path).numbers("value")
+
+
+READERS = {
+    "tar": (".tar", tar("w"), unpack),
+    "tar.gz": (".tar.gz", tar("w:gz"), unpack),
+    "tar.xz": (".tar.xz", tar("w:xz"), unpack),
+    "zip": (".zip", zipped(zipfile.ZIP_DEFLATED), unpack),
+    "zip, stored": (".zip", zipped(zipfile.ZIP_STORED), unpack),
+    "zip, lzma": (".zip", zipped(zipfile.ZIP_LZMA), unpack),
+    "gz": (".gz", gzip.compress(b"hello" * 50), files.read_gzip),
+    "table": (".csv", TABLE.encode(), read_numbers),
+    "jpeg": (".jpg", picture("JPEG"), lambda path: images.centre_crop(str(path), 16, 20, channels=3)),
+    "jpeg, progressive": (".jpg", picture("JPEG", progressive=True), lambda p: images.decode(str(p), channels=1)),
+    "png": (".png", picture("PNG"), lambda path: images.centre_crop(str(path), 16, 20, channels=1)),
+    "png, palette": (".png", picture("PNG", "P"), lambda path: images.exact(str(path), (40, 50, 3))),
+    "gif": (".png", picture("GIF"), lambda path: images.decode(str(path), channels=3)),
+    "bmp": (".png", picture("BMP"), lambda path: images.decode(str(path), channels=3)),
+    "safetensors": (".safetensors", save(WEIGHTS), weights.read),
+    "yaml": (".yaml", b"trainer: {epochs: 3}\nname: x\ndata:\n  batch_size: 4\n", configs.read_yaml),
+}
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")  # it is large, but not too large
+@pytest.mark.parametrize("name", READERS)
+@tries(QUICK, 500)
+def test_a_damaged_file_is_read_or_refused(tmp_path, name, count):
+    suffix, content, read = READERS[name]
+    path = tmp_path / f"file{suffix}"
+    path.write_bytes(content)
+    read(path)
+
+    def check(damaged):
+        path.write_bytes(damaged)
+        data_or_one_line(lambda: read(path))
+
+    each_of(mutations(content), count, check)
+
+
+# Configs and command lines.
+
+KEYS = sorted(configs.flatten(configs.to_dict(load_config()))) + ["config", "accelerator", "model", "print_config"]
+TARGETS = sorted(
+    file.relative_to(folder).with_suffix("").as_posix()
+    for folder in [Path(__file__).parents[2] / "configs"]
+    for file in folder.glob("*/*.yaml")
+)
+WORDS = ["0", "1", "-1", "3", "1e-3", "1e999", "nan", "inf", "true", "null", "cpu", "auto", "never", "[1, 2]", "{a: 1}"]
+WORDS += ["", " ", ".", "..", "/", "a/b", "~", "*", "%s", "{", "[", "'", '"', "!!python/name:os.system", "&a", "*a"]
+WORDS += ["2026-02-31", "0x_", "1:90", "--", "-h", "adamw", "cosine", "runs/none", "x" * 300, "9" * 5000, "[" * 3000]
+
+# What a shell can pass: any text without a byte 0, also such that is no UTF-8.
+texts = st.text(st.characters(exclude_characters="\0"), max_size=20)
+values = st.one_of(st.sampled_from(WORDS), texts, st.integers().map(str), st.floats().map(str))
+keys = st.one_of(st.sampled_from(KEYS), st.sampled_from(KEYS).map(lambda key: key[:-1]), texts)
+options = st.one_of(
+    st.tuples(keys, values).map(lambda pair: [f"--{pair[0]}", pair[1]]),
+    st.tuples(keys, values).map(lambda pair: [f"--{pair[0]}={pair[1]}"]),
+    values.map(lambda value: [value]),
+)
+targets = st.one_of(st.just(""), st.sampled_from(TARGETS), values)
+
+
+@tries(200, 2000)
+def test_a_command_line_is_a_config_or_one_line(project, count):
+    def check(words):
+        target, *rest = words
+        chosen = []
+
+        def read():
+            chosen.append(load_config(target, sum(rest, [])))
+            registry.check(chosen[0])
+
+        data_or_one_line(read)
+        for config in chosen:  # what is accepted can be written and read again
+            written = yaml.safe_dump(configs.to_dict(config), allow_unicode=True)
+            assert configs.to_dict(load_config(saved=yaml.safe_load(written))) == configs.to_dict(config)
+
+    each_of(st.tuples(targets, options, options), count, check)
+    assert list(project.iterdir()) == []
+
+
+COMMANDS = ["train", "evaluate", "predict", "doctor", "--help", "-h", "tarin"]
+lines = st.tuples(st.sampled_from(COMMANDS), st.lists(values, max_size=2), st.lists(options, max_size=2))
+
+
+@tries(100, 1000)
+def test_a_command_ends_well_or_with_one_line(cli, project, monkeypatch, count):
+    """What would train or look for devices is not begun: that they do is tested elsewhere."""
+    for name in ("_train_one", "_train_both", "_rehearse"):
+        monkeypatch.setattr(commands, name, lambda *_: 0)
+    for framework in registry.frameworks().values():
+        monkeypatch.setattr(framework, "hardware", lambda: Nothing())
+
+    def check(words):
+        command, inputs, rest = words
+        outcome = cli(command, *inputs, *sum(rest, []))
+        assert outcome.code in (0, 2), outcome
+        if outcome.code and command != "doctor":
+            assert outcome.err.startswith("error: ") and outcome.err.count("\n") == 1, outcome.err
+
+    each_of(lines, count, check)
+    assert list(project.iterdir()) == []
+
+
+class Nothing:
+    """Hardware that is not asked."""
+
+    def count(self):
+        return {}
+
+    def pick(self, *_):
+        return []
+
+
+plain = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20), st.sampled_from(WORDS))
+trees = st.recursive(
+    plain, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(plain, inner, max_size=3)), max_leaves=8
+)
+sections = st.dictionaries(st.sampled_from(KEYS), trees, min_size=1, max_size=4)
+
+
+@tries(100, 1000)
+def test_a_config_file_is_a_config_or_one_line(project, count):
+    def check(found):
+        with contextlib.suppress(UnicodeEncodeError):  # half of a character, which no file can hold
+            Path("some.yaml").write_text(yaml.safe_dump(found, allow_unicode=True), encoding="utf-8")
+            data_or_one_line(lambda: load_config("", ["--config", "some.yaml"]))
+
+    each_of(st.one_of(sections, trees), count, check)
