@@ -16,7 +16,7 @@ TORCH ?= $(if $(WHEEL),torch==$(word 2,$(subst -, ,$(notdir $(WHEEL)))),--torch-
 BIN := .venv/bin
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --group dev
 BAKE := $(BIN)/cookiecutter --no-input --default-config --overwrite-if-exists .
-EVERYTHING := framework=both tasks=all
+EVERYTHING := framework=both tasks=all features=compare,export,scale,engine_tests
 SOURCE := {{cookiecutter.project_slug}}/src/{{cookiecutter.package_name}}
 
 .PHONY: help demo test test-slow audit dev bench lint clean

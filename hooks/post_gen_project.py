@@ -28,6 +28,13 @@ def chosen_tasks(answers):
     return list(answers["_tasks"]) if tasks == ["all"] else tasks
 
 
+def chosen_features(answers):
+    names = [name.strip() for name in answers["features"].split(",")]
+    if names == ["all"]:
+        return [name for name, row in answers["_features"].items() if row["in_all"]]
+    return [] if names == ["none"] else names
+
+
 def unwanted(answers):
     """Patterns of the files that the answers leave out; see `matches`.
 
@@ -39,10 +46,18 @@ def unwanted(answers):
             yield from row["files"]
     if len(frameworks) < len(answers["_frameworks"]):
         yield from answers["_both"]
+    features = chosen_features(answers)
+    for name, row in answers["_features"].items():
+        if name not in features:
+            yield from row["files"]
     for task in table:
         if task not in tasks:
             yield f"src/*/tasks/{task}/"
             yield f"configs/{task}/"
+    shared = {name for row in table.values() for name in row["engine"]}
+    for name in sorted(shared - {name for task in tasks for name in table[task]["engine"]}):
+        yield f"src/*/engine/{name}.py"
+        yield f"tests/engine/test_{name.rpartition('/')[2]}.py"
     families = {family for row in table.values() for family in row["models"]}
     for family in sorted(families - {family for task in tasks for family in table[task]["models"]}):
         yield f"src/*/models/{family}/"

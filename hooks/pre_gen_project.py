@@ -17,14 +17,15 @@ import unicodedata
 # would stand in front of theirs. What one task alone needs stands in the task's row. A test compares these names with
 # what a full project declares and imports.
 DISTRIBUTIONS = (
-    "clu filelock flatbuffers flax hypothesis jax jaxlib jsonargparse lightning matplotlib numpy onnx onnxruntime "
-    "onnxscript optax orbax-checkpoint packaging pillow pip pytest pytest-xdist python python3 pytorch-lightning "
-    "pyyaml ruff safetensors setuptools tensorboard torch torchmetrics tqdm uv wheel"
+    "argcomplete clu filelock flatbuffers flax hypothesis jax jaxlib jsonargparse lightning matplotlib mypy numpy "
+    "onnx onnxruntime onnxscript optax orbax-checkpoint packaging pillow pip pytest pytest-xdist python python3 "
+    "pytorch-lightning pyyaml ruff safetensors setuptools tensorboard torch torchmetrics tqdm types-pyyaml "
+    "types-tqdm uv wheel"
 ).split()
 IMPORTS = (
-    "clu filelock flatbuffers flax google hypothesis jax jaxlib jsonargparse lightning matplotlib numpy onnx "
-    "onnxruntime onnxscript optax orbax packaging pil pip pytest pytorch_lightning ruff safetensors setuptools "
-    "tensorboard torch torchmetrics tqdm uv xdist yaml"
+    "argcomplete clu filelock flatbuffers flax google hypothesis jax jaxlib jsonargparse lightning matplotlib "
+    "mypy numpy onnx onnxruntime onnxscript optax orbax packaging pil pip pytest pytorch_lightning ruff "
+    "safetensors setuptools tensorboard torch torchmetrics tqdm uv xdist yaml"
 ).split()
 OWN_FOLDERS = "build configs data dist launch runs src test tests train".split()
 WINDOWS = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))}
@@ -37,6 +38,7 @@ LONGEST = {
     "description": 300,
     "author": 100,
     "tasks": 1000,
+    "features": 100,
 }
 
 WHOLE_WORDS = {"break_long_words": False, "break_on_hyphens": False}
@@ -107,20 +109,33 @@ def wrong_package(package, answers):
 
 
 def wrong_tasks(text, answers):
-    known = list(answers["_tasks"])
-    tasks = [task.strip() for task in text.split(",")]
-    if tasks == ["all"]:
+    yield from wrong_names(text, list(answers["_tasks"]), "a task", alone=("all",))
+
+
+def wrong_features(text, answers):
+    known = list(answers["_features"])
+    yield from wrong_names(text, known, "a feature", alone=("all", "none"))
+    chosen = [name.strip() for name in text.split(",")]
+    if "engine_tests" in chosen and (left_out := [name for name in known if name not in chosen]):
+        yield f"'engine_tests' prove the whole engine: add {','.join(left_out)}, or leave them out."
+
+
+def wrong_names(text, known, what, alone):
+    """Of a list with commas. alone: the words that stand in place of names."""
+    names = [name.strip() for name in text.split(",")]
+    if len(names) == 1 and names[0] in alone:
         return
-    if "" in tasks:
-        yield f"{shown(text)} names a task that is empty; write them as 'a,b'."
-    for task in dict.fromkeys(filter(None, tasks)):
-        if task == "all":
-            yield "'all' stands alone; leave the other names out."
-        elif task not in known:
-            near = difflib.get_close_matches(task.lower().replace("-", "_").replace(" ", "_"), known, n=1, cutoff=0.5)
-            yield f"{shown(task)} is not a task{did_you_mean(*near)} There are: {', '.join(known)}; or 'all'."
-        elif tasks.count(task) > 1:
-            yield f"{shown(task)} stands there {tasks.count(task)} times; once is enough."
+    if "" in names:
+        yield f"{shown(text)} names {what} that is empty; write them as 'a,b'."
+    for name in dict.fromkeys(filter(None, names)):
+        if name in alone:
+            yield f"'{name}' stands alone; leave the other names out."
+        elif name not in known:
+            near = difflib.get_close_matches(name.lower().replace("-", "_").replace(" ", "_"), known, n=1, cutoff=0.5)
+            others = " or ".join(f"'{word}'" for word in alone)
+            yield f"{shown(name)} is not {what}{did_you_mean(*near)} There are: {', '.join(known)}; or {others}."
+        elif names.count(name) > 1:
+            yield f"{shown(name)} stands there {names.count(name)} times; once is enough."
 
 
 def needs(answers, key):
@@ -130,7 +145,7 @@ def needs(answers, key):
             yield re.match(r"[\w.-]+", need[key])[0].lower()
 
 
-CHECKS = {"project_slug": wrong_slug, "package_name": wrong_package, "tasks": wrong_tasks}
+CHECKS = {"project_slug": wrong_slug, "package_name": wrong_package, "tasks": wrong_tasks, "features": wrong_features}
 
 
 def shown(value):

@@ -16,10 +16,13 @@ PROJECT = TEMPLATE / "{{cookiecutter.project_slug}}"
 TABLES = json.loads((TEMPLATE / "cookiecutter.json").read_text(encoding="utf-8"))
 FRAMEWORKS = list(TABLES["_frameworks"])
 TASKS = list(TABLES["_tasks"])
+FEATURES = list(TABLES["_features"])
+EVERY_FEATURE = ",".join(FEATURES)
 
 # What a project may import, and the distribution that brings it.
 DISTRIBUTIONS = {
     "PIL": "pillow",
+    "argcomplete": "argcomplete",
     "clu": "clu",
     "filelock": "filelock",
     "flax": "flax",
@@ -51,6 +54,7 @@ CHOICES = [
         "accelerator": accelerator,
         "license": TABLES["license"][(number + shift) % 4],
         "tasks": TASKS[number % len(TASKS)] if shift else "all",
+        "features": (EVERY_FEATURE, "none", "all", *FEATURES[:-1])[(number + shift) % 6],
     }
     for number, (framework, accelerator) in enumerate(
         pair for pair in product(TABLES["framework"], TABLES["accelerator"]) if pair != ("lightning", "tpu")
@@ -68,11 +72,11 @@ def hook(name):
 
 
 def bake(folder, template=TEMPLATE, **answers):
-    """Bake a project below `folder`, with every task and defaults for what is not answered, and return its folder."""
+    """Bake a project below `folder`, with all that there is where nothing is answered, and return its folder."""
     settings = folder / "cookiecutter.yaml"  # cookiecutter's own files belong to the test too, not to the home folder
     settings.write_text(json.dumps({"replay_dir": str(folder / "replay"), "cookiecutters_dir": str(folder / "clones")}))
     output = folder / "out"
-    answers = {"project_name": "Some Project", "tasks": "all", **answers}
+    answers = {"project_name": "Some Project", "tasks": "all", "features": EVERY_FEATURE, **answers}
     return Path(
         cookiecutter(
             str(template), no_input=True, extra_context=answers, output_dir=str(output), config_file=str(settings)

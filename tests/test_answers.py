@@ -22,6 +22,8 @@ GOOD = {
     "framework": "both",
     "tasks": "all",
     "accelerator": "cpu",
+    "features": "all",
+    "_features": {"compare": {}, "export": {}, "engine_tests": {}},
     "_tasks": {
         "image_classification": {"dependencies": [{"requirement": "scikit-learn>=1.5", "imports": "sklearn"}]},
         "text_generation": {"dependencies": []},
@@ -44,6 +46,9 @@ def problems(**answers):
         {"tasks": " text_generation , image_classification"},
         {"framework": "both", "accelerator": "tpu"},
         {"framework": "nnx", "accelerator": "tpu"},
+        {"features": "none"},
+        {"features": "export, compare"},
+        {"features": "compare,export,engine_tests"},
     ],
 )
 def test_good_answers_pass(answers):
@@ -101,6 +106,12 @@ def test_good_answers_pass(answers):
         ("tasks", "image_classification,", "names a task that is empty"),
         ("tasks", "image_classification,image_classification", "stands there 2 times; once is enough"),
         ("tasks", "all,image_classification", "'all' stands alone"),
+        ("features", "", "is empty"),
+        ("features", "exprot", "'exprot' is not a feature; did you mean 'export'?"),
+        ("features", "x", "There are: compare, export, engine_tests; or 'all' or 'none'."),
+        ("features", "none,export", "'none' stands alone"),
+        ("features", "export,export", "stands there 2 times"),
+        ("features", "engine_tests", "prove the whole engine: add compare,export, or leave them out"),
     ],
 )
 def test_a_bad_answer_is_refused_with_its_reason_and_a_way_out(question, value, message):

@@ -10,9 +10,10 @@ import tomllib
 
 import pytest
 import yaml
-from baking import CHOICES, DISTRIBUTIONS, FRAMEWORKS, PROJECT, TABLES, TASKS, bake, command, files_of, hook
+from baking import CHOICES, DISTRIBUTIONS, FEATURES, FRAMEWORKS, PROJECT, TABLES, TASKS, bake, command, files_of, hook
 
 EACH_FRAMEWORK = ["both", *FRAMEWORKS]
+READERS = {name for row in TABLES["_tasks"].values() for name in row["engine"]}  # each goes with the tasks that use it
 
 
 def named(answers):
@@ -29,39 +30,48 @@ def about_of(project):
     return tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
 
 
-def expected_files(framework, tasks):
+def expected_files(framework, tasks, features, **_):
     """Which files of the template a project holds, each decided by the folders that it lies in."""
     other = {"both": (), "lightning": ("nnx",), "nnx": ("lightning", "torch")}[framework]
     tasks = TASKS if tasks == "all" else [tasks]
-    every, families = (
-        {"layers"} | {family for task in some for family in TABLES["_tasks"][task]["models"]} for some in (TASKS, tasks)
+    features = {"all": FEATURES[:-1], "none": []}.get(features, features.split(","))
+    every, families, readers = (
+        {name for task in some for name in TABLES["_tasks"][task][key]}
+        for some, key in ((TASKS, "models"), (tasks, "models"), (tasks, "engine"))
     )
+    left_out = {*TASKS, *every} - {*tasks, *families}
     files = {"LICENSE"}
     for path in files_of(PROJECT, template=True):
         folders, name = path.split("/")[:-1], path.split("/")[-1]
         stem = name.removesuffix(".py")
         wanted = not path.startswith("LICENSE-")
-        if folders[:1] == ["src"] and len(folders) > 3:
-            room, inner = folders[2], folders[3]
-            wanted &= room != "engine" or inner not in other
-            wanted &= room != "tasks" or (inner in tasks and stem not in other)
-            wanted &= room != "models" or (inner in families and stem not in other)
-        if folders[:1] == ["src"] and folders[2:4] == ["engine", "twins"]:
-            wanted &= framework == "both"
-        if folders[:1] == ["src"] and folders[2:3] == ["extensions"]:
-            wanted &= stem not in other
+        if folders[:1] == ["src"]:
+            room, *inner = [*folders[2:], stem]
+            wanted &= not {*inner} & {*other}
+            wanted &= room != "tasks" or inner[0] in ("__init__", *tasks)
+            wanted &= room != "models" or inner[0] in ("__init__", "layers", *families)
+            if room == "engine":
+                wanted &= not {*inner} & {*FEATURES} - {*features}
+                wanted &= stem != "formats" or "export" in features
+                wanted &= not {*inner} & {"twins", "portable", "convert"} or framework == "both"
+                wanted &= "/".join(inner) not in READERS or "/".join(inner) in readers
         if folders[:1] == ["tests"]:
-            subject, rest = stem.partition("_")[2], {*TASKS, *every} - {*tasks, *families}
-            wanted &= subject.split("_")[0] not in [name for name in other if name in FRAMEWORKS]
-            wanted &= not (subject.startswith("twins") or stem == "parity") or framework == "both"
-            wanted &= not any(f"_{name}_" in f"_{subject}_" for name in rest)
+            words = stem.split("_")[1:]
+            wanted &= words[:1] not in [[name] for name in other if name in FRAMEWORKS]
+            wanted &= words[:1] != ["twins"] and stem != "parity" or framework == "both"
+            wanted &= not any(f"_{name}_" in f"{stem}_" for name in left_out)
             wanted &= folders != ["tests", "small"] or name in [f"{task}.yaml" for task in tasks]
+            wanted &= folders != ["tests", "engine"] or "engine_tests" in features
+            own = {"tables", "images", "columns", "folders", "classification"}
+            wanted &= len(words) != 1 or not {*words} & own or words[0] in {key.split("/")[-1] for key in readers}
         if folders[:1] == ["configs"] and len(folders) > 1:
             wanted &= folders[1] in ["accelerator", *tasks]
-        if folders[:2] == ["configs", "accelerator"] and name.startswith(("tpu", "mps")):
-            wanted &= framework != ("lightning" if name.startswith("tpu") else "nnx")
+        if folders[:2] == ["configs", "accelerator"]:
+            wanted &= not name.startswith(("tpu", "mps")) or framework != ("lightning" if name[0] == "t" else "nnx")
+            wanted &= "-" not in name or "scale" in features
         if folders[:1] == ["launch"]:
             wanted &= not name.startswith(other) and (name != "torchrun.sh" or framework != "nnx")
+            wanted &= "scale" in features
         if wanted:
             files.add(path.replace("{{cookiecutter.package_name}}", "some_project"))
     return files
@@ -69,7 +79,7 @@ def expected_files(framework, tasks):
 
 @pytest.mark.parametrize("answers", CHOICES, ids=named)
 def test_a_project_holds_exactly_its_files(baked, answers):
-    assert set(files_of(baked(**answers))) == expected_files(answers["framework"], answers["tasks"])
+    assert set(files_of(baked(**answers))) == expected_files(**answers)
 
 
 @pytest.mark.parametrize("framework", EACH_FRAMEWORK)
@@ -140,7 +150,7 @@ def test_the_tests_of_a_project_need_nothing_more_than_the_tools_it_is_developed
     project = baked(framework=framework)
     about = about_of(project)
     brought = declared(about["project"]["dependencies"])
-    own = {"some_project", *(path.stem for path in (project / "tests").glob("*.py"))}
+    own = {"some_project", *(path.stem for path in (project / "tests").rglob("*.py"))}
     own |= declared(about["dependency-groups"]["dev"])
     for path, text in texts_of(project):
         if path.startswith("tests/") and path.endswith(".py"):
@@ -196,7 +206,7 @@ def test_answers_show_up_where_they_belong(baked):
     about = about_of(project)["project"]
     assert about["name"] == "some-project" and about["description"] == "It is."
     assert about["authors"] == [{"name": "A. Uthor"}] and about["license"] == "Apache-2.0"
-    assert about["scripts"] == {"some-project": "some_project.cli:main"}
+    assert about["scripts"] == {"some-project": "some_project.engine.commands:main"}
     assert "Copyright A. Uthor" in (project / "LICENSE").read_text(encoding="utf-8")
     assert "'.[gpu]'" in (project / "Makefile").read_text(encoding="utf-8")
 
@@ -223,13 +233,13 @@ def test_what_is_copied_unrendered_holds_no_jinja():
             assert not re.search(r"\{\{|\{%|\{#", text), path
 
 
-def test_jinja_blocks_stand_in_four_files_only():
+def test_jinja_blocks_stand_in_five_files_only():
     holding = {
         path
         for path in files_of(PROJECT, template=True)
         if re.search(r"\{%|\{#", (PROJECT / path).read_text(encoding="utf-8"))
     }
-    assert holding <= {"pyproject.toml", "README.md", "Makefile", "Dockerfile"}
+    assert holding <= {"pyproject.toml", "README.md", "CONTRIBUTING.md", "Makefile", "Dockerfile"}
 
 
 def test_a_python_file_outside_src_names_the_package_and_nothing_else():
@@ -244,7 +254,7 @@ SHARED = (
     r"__init__\.py",
     r"engine/\w+\.py",
     r"engine/\w+/__init__\.py",
-    r"engine/(data|compare)/\w+\.py",
+    r"engine/(commands|data|compare)/\w+\.py",
     r"tasks/(\w+/)?(__init__|data)\.py",
 )
 
@@ -257,7 +267,8 @@ def test_what_is_shared_imports_no_framework(baked):
         for path in files_of(source)
         if re.fullmatch(rf"some_project/({'|'.join(SHARED)})", path)
     ]
-    assert {"some_project.engine.cli", "some_project.engine.config", "some_project.engine.data.batches"} <= set(shared)
+    some = ("engine.commands.train", "engine.config", "engine.data.batches")
+    assert {f"some_project.{name}" for name in some} <= set(shared)
     program = f"""
 import importlib, sys
 for name in {shared}:
@@ -288,6 +299,7 @@ def test_a_new_task_is_its_files_and_one_row(tmp_path):
             "example": "forecasting",
             "predict": "new.csv",
             "models": ["mlp", "lstm"],
+            "engine": ["data/tables"],
             "dependencies": [series],
         },
         "ranking": {
@@ -295,6 +307,7 @@ def test_a_new_task_is_its_files_and_one_row(tmp_path):
             "example": "ranking",
             "predict": "new.csv",
             "models": ["lstm"],
+            "engine": [],
             "dependencies": [digits],
         },
     }

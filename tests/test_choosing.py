@@ -11,18 +11,35 @@ post = hook("post_gen_project")
 
 # Four tasks: two share a family, one has a family for itself, two have names of which one begins the other.
 ROWS = {
-    "image": {"models": ["mlp", "convnet"]},
-    "image_pairs": {"models": ["convnet"]},
-    "table": {"models": ["mlp"]},
-    "text": {"models": ["transformer"]},
+    "image": {"models": ["mlp", "convnet"], "engine": ["classification"]},
+    "image_pairs": {"models": ["convnet"], "engine": []},
+    "table": {"models": ["mlp"], "engine": ["data/tables"]},
+    "text": {"models": ["transformer"], "engine": ["data/tables", "classification"]},
 }
 FILES = [
     "train.py",
     "configs/project.yaml",
     "configs/accelerator/gpu.yaml",
+    "configs/accelerator/gpu-ddp.yaml",
     "configs/accelerator/tpu.yaml",
-    "src/p/engine/cli.py",
-    "src/p/data/files.py",
+    "launch/slurm.sbatch",
+    "launch/torchrun.sh",
+    "launch/kubernetes/nnx-gpu.yaml",
+    "src/p/engine/config.py",
+    "src/p/engine/export.py",
+    "src/p/engine/classification.py",
+    "src/p/engine/commands/compare.py",
+    "src/p/engine/commands/convert.py",
+    "src/p/engine/commands/export.py",
+    "src/p/engine/commands/train.py",
+    "src/p/engine/compare/report.py",
+    "src/p/engine/data/files.py",
+    "src/p/engine/data/tables.py",
+    "src/p/engine/lightning/export.py",
+    "src/p/engine/lightning/portable.py",
+    "src/p/engine/scale/mesh.py",
+    "src/p/engine/scale/lightning/processes.py",
+    "src/p/engine/scale/nnx/mesh.py",
     "src/p/extensions/__init__.py",
     "src/p/extensions/lightning.py",
     "src/p/extensions/nnx.py",
@@ -33,96 +50,115 @@ FILES = [
     "src/p/engine/twins/bridge.py",
     "src/p/tasks/__init__.py",
     "src/p/models/__init__.py",
-    "tests/test_cli.py",
-    "tests/test_lightning.py",
-    "tests/test_lightning_resume.py",
-    "tests/test_nnx.py",
-    "tests/test_nnx_resume.py",
-    "tests/test_twins.py",
-    "tests/test_twins_bridge.py",
-    "tests/parity.py",
+    "tests/conftest.py",
+    "tests/test_configs.py",
     "tests/test_imagery.py",
     "tests/test_old_imagery.py",
+    "tests/test_twins.py",
     "tests/small/imagery.yaml",
+    "tests/test_transformer.py",
+    *(f"tests/test_{task}.py" for task in ROWS),
+    *(f"tests/small/{task}.yaml" for task in ROWS),
+    "tests/engine/parity.py",
+    "tests/engine/exporting.py",
+    "tests/engine/test_run.py",
+    "tests/engine/test_tables.py",
+    "tests/engine/test_lightning.py",
+    "tests/engine/test_lightning_resume.py",
+    "tests/engine/test_lightning_scale.py",
+    "tests/engine/test_nnx.py",
+    "tests/engine/test_nnx_resume.py",
+    "tests/engine/test_twins.py",
+    "tests/engine/test_twins_compare.py",
+    "tests/engine/test_compare.py",
+    "tests/engine/test_export_imagery.py",
+    *(f"tests/engine/test_{task}_data.py" for task in ROWS),
+    *(f"tests/engine/test_{kind}_{task}.py" for kind in ("lightning", "twins", "metrics") for task in ROWS),
+    *(f"tests/engine/test_{kind}transformer.py" for kind in ("", "lightning_", "nnx_", "twins_")),
     *(f"src/p/tasks/{task}/{name}" for task in ROWS for name in ("__init__.py", "data.py", "lightning.py", "nnx.py")),
     *(f"src/p/tasks/{task}/README.md" for task in ROWS),
     *(f"configs/{task}/default.yaml" for task in ROWS),
-    *(f"tests/test_{task}.py" for task in ROWS),
-    *(f"tests/test_{task}_data.py" for task in ROWS),
-    *(f"tests/test_{kind}_{task}.py" for kind in ("lightning", "twins", "metrics") for task in ROWS),
-    *(f"tests/small/{task}.yaml" for task in ROWS),
     *(f"src/p/models/{model}/{name}.py" for model in ("mlp", "convnet", "transformer") for name in ("torch", "nnx")),
     "src/p/models/layers/torch.py",
     "src/p/models/layers/nnx.py",
-    "tests/test_transformer.py",
-    "tests/test_lightning_transformer.py",
-    "tests/test_nnx_transformer.py",
-    "tests/test_twins_transformer.py",
+]
+FEATURE_SETS = [
+    *chain.from_iterable(combinations(("compare", "export", "scale"), size) for size in range(4)),
+    ("compare", "export", "scale", "engine_tests"),
 ]
 TASK_SETS = list(chain.from_iterable(combinations(ROWS, size) for size in range(1, len(ROWS) + 1)))
 
 
-def answers(framework="both", tasks="all", rows=ROWS, **others):
-    return {**TABLES, "_tasks": rows, "framework": framework, "tasks": tasks, "license": "MIT", **others}
+def answers(framework="both", tasks="all", features="compare,export,scale,engine_tests", rows=ROWS, **others):
+    given = {"_tasks": rows, "framework": framework, "tasks": tasks, "features": features, "license": "MIT"}
+    return {**TABLES, **given, **others}
 
 
-def expected(framework, tasks):
+def expected(framework, tasks, features):
     """Said once more, in the words of DESIGN and not in patterns: which of FILES belong to these answers."""
     families = {"image": "mlp convnet", "image_pairs": "convnet", "table": "mlp", "text": "transformer"}
-    families = {family for task in tasks for family in families[task].split()}
+    families = {"layers"} | {family for task in tasks for family in families[task].split()}
     lightning, nnx = framework in ("both", "lightning"), framework in ("both", "nnx")
-    files = {
-        "train.py",
-        "configs/project.yaml",
-        "configs/accelerator/gpu.yaml",
-        "src/p/engine/cli.py",
-        "src/p/data/files.py",
-        "src/p/extensions/__init__.py",
-        "src/p/engine/schedule.py",
-        "src/p/tasks/__init__.py",
-        "src/p/models/__init__.py",
-        "tests/test_cli.py",
-        "tests/test_imagery.py",
-        "tests/test_old_imagery.py",
-        "tests/small/imagery.yaml",
-    }
-    families.add("layers")
-    tested = "transformer" in families
-    files |= {"tests/test_transformer.py"} if tested else set()
-    files |= {"tests/test_lightning_transformer.py"} if tested and lightning else set()
-    files |= {"tests/test_nnx_transformer.py"} if tested and nnx else set()
-    files |= {"tests/test_twins_transformer.py"} if tested and lightning and nnx else set()
-    if lightning:
-        files |= {"src/p/engine/lightning/__init__.py", "src/p/engine/lightning/deep/module.py"}
-        files |= {"src/p/extensions/lightning.py", "tests/test_lightning.py", "tests/test_lightning_resume.py"}
-        files |= {f"src/p/tasks/{task}/lightning.py" for task in tasks}
-        files |= {f"tests/test_lightning_{task}.py" for task in tasks}
-        files |= {f"src/p/models/{family}/torch.py" for family in families}
-    if nnx:
-        files |= {"src/p/engine/nnx/__init__.py", "src/p/extensions/nnx.py"}
-        files |= {"tests/test_nnx.py", "tests/test_nnx_resume.py"}
-        files |= {f"src/p/tasks/{task}/nnx.py" for task in tasks}
-        files |= {f"src/p/models/{family}/nnx.py" for family in families}
-        files |= {"configs/accelerator/tpu.yaml"}
-    if lightning and nnx:
-        files |= {
-            "src/p/engine/twins/bridge.py",
-            "tests/parity.py",
-            "tests/test_twins.py",
-            "tests/test_twins_bridge.py",
-        }
-        files |= {f"tests/test_twins_{task}.py" for task in tasks}
+    proofs, both = "engine_tests" in features, lightning and nnx
+    found = "train.py configs/project.yaml configs/accelerator/gpu.yaml tests/conftest.py tests/test_configs.py"
+    found += " tests/test_imagery.py tests/test_old_imagery.py tests/small/imagery.yaml"
+    files = {*found.split(), *(f"src/p/{room}/__init__.py" for room in ("extensions", "tasks", "models"))}
+    files |= {f"src/p/engine/{name}.py" for name in ("config", "schedule", "data/files", "commands/train")}
+    files |= {"tests/test_transformer.py"} & {f"tests/test_{family}.py" for family in families}
     for task in tasks:
         files |= {f"src/p/tasks/{task}/{name}" for name in ("__init__.py", "data.py", "README.md")}
-        files |= {f"configs/{task}/default.yaml", f"tests/test_{task}.py", f"tests/test_{task}_data.py"}
-        files |= {f"tests/test_metrics_{task}.py", f"tests/small/{task}.yaml"}
-    return files
+        files |= {f"configs/{task}/default.yaml", f"tests/test_{task}.py", f"tests/small/{task}.yaml"}
+    if lightning:
+        files |= {"src/p/engine/lightning/__init__.py", "src/p/engine/lightning/deep/module.py"}
+        files |= {"src/p/extensions/lightning.py", *(f"src/p/tasks/{task}/lightning.py" for task in tasks)}
+        files |= {f"src/p/models/{family}/torch.py" for family in families}
+    if nnx:
+        files |= {"src/p/engine/nnx/__init__.py", "src/p/extensions/nnx.py", "configs/accelerator/tpu.yaml"}
+        files |= {f"src/p/tasks/{task}/nnx.py" for task in tasks}
+        files |= {f"src/p/models/{family}/nnx.py" for family in families}
+    if both:
+        files |= {"src/p/engine/twins/bridge.py", "src/p/engine/commands/convert.py", "tests/test_twins.py"}
+        files |= {"src/p/engine/lightning/portable.py"}
+    if "compare" in features:
+        files |= {"src/p/engine/commands/compare.py", "src/p/engine/compare/report.py"}
+    if "export" in features:
+        files |= {"src/p/engine/commands/export.py", "src/p/engine/export.py"}
+        files |= {"src/p/engine/lightning/export.py"} if lightning else set()
+    if "scale" in features:
+        files |= {"configs/accelerator/gpu-ddp.yaml", "launch/slurm.sbatch", "src/p/engine/scale/mesh.py"}
+        files |= {"src/p/engine/scale/lightning/processes.py", "launch/torchrun.sh"} if lightning else set()
+        files |= {"src/p/engine/scale/nnx/mesh.py", "launch/kubernetes/nnx-gpu.yaml"} if nnx else set()
+    if {"table", "text"} & {*tasks}:
+        files |= {"src/p/engine/data/tables.py"}
+    if {"image", "text"} & {*tasks}:
+        files |= {"src/p/engine/classification.py"}
+    return files | ({*_proofs(tasks, families, lightning, nnx)} if proofs else set())
 
 
+def _proofs(tasks, families, lightning, nnx):
+    """Of the engine, which come with all other features."""
+    chosen = ["lightning"] * lightning + ["nnx"] * nnx + ["twins"] * (lightning and nnx)
+    names = ["run", "compare", "export_imagery", *(f"{task}_data" for task in tasks)]
+    names += ["tables"] * bool({"table", "text"} & {*tasks})
+    names += [f"metrics_{task}" for task in tasks]
+    names += ["lightning", "lightning_resume", "lightning_scale"] * lightning + ["nnx", "nnx_resume"] * nnx
+    names += ["twins", "twins_compare"] * (lightning and nnx)
+    names += [f"{kind}_{task}" for kind in chosen if kind != "nnx" for task in tasks]
+    names += ["transformer", *(f"{kind}_transformer" for kind in chosen)] * ("transformer" in families)
+    yield from (f"tests/engine/test_{name}.py" for name in names)
+    yield from ["tests/engine/exporting.py"] + ["tests/engine/parity.py"] * (lightning and nnx)
+
+
+@pytest.mark.parametrize("features", FEATURE_SETS, ids="+".join)
 @pytest.mark.parametrize("framework", ["both", *FRAMEWORKS])
 @pytest.mark.parametrize("tasks", TASK_SETS, ids="+".join)
-def test_exactly_the_files_of_the_chosen_frameworks_and_tasks_stay(framework, tasks):
-    assert set(post.kept(answers(framework, ",".join(tasks)), FILES)) == expected(framework, tasks)
+def test_exactly_the_files_of_the_chosen_frameworks_tasks_and_features_stay(framework, tasks, features):
+    given = answers(framework, ",".join(tasks), ",".join(features) or "none")
+    assert set(post.kept(given, FILES)) == expected(framework, tasks, features)
+
+
+def test_all_features_are_all_but_the_proofs_of_the_engine():
+    assert post.kept(answers(features="all"), FILES) == post.kept(answers(features="compare, export,scale"), FILES)
 
 
 def test_all_means_every_task():
@@ -160,8 +196,8 @@ def test_one_license_stays_and_is_named_license(license):
 
 
 def test_caches_of_a_template_that_was_run_where_it_stands_do_not_stay():
-    assert post.kept(answers(), ["src/p/__pycache__/cli.cpython-311.pyc", "src/p/engine/cli.py"]) == {
-        "src/p/engine/cli.py": "src/p/engine/cli.py"
+    assert post.kept(answers(), ["src/p/__pycache__/config.cpython-311.pyc", "src/p/engine/config.py"]) == {
+        "src/p/engine/config.py": "src/p/engine/config.py"
     }
 
 
@@ -241,7 +277,7 @@ def test_folders_that_become_empty_go_and_linked_folders_are_not_entered(tmp_pat
     project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
     (project / "src/p/tasks/text").mkdir(parents=True)
     (project / "src/p/tasks/text/nnx.py").touch()
-    (project / "src/p/engine/cli.py").touch()
+    (project / "src/p/train.py").touch()
     (elsewhere / "engine/nnx").mkdir(parents=True)
     (elsewhere / "engine/nnx/loop.py").touch()
     (project / "src/linked").symlink_to(elsewhere, target_is_directory=True)
@@ -280,7 +316,9 @@ def test_the_way_to_a_project_that_is_moved_from_a_temporary_folder_does_not_nam
 def test_the_questions_are_these():
     asked = [key for key in TABLES if not key.startswith("_")]
     assert (
-        asked == "project_name project_slug package_name description author license framework tasks accelerator".split()
+        asked
+        == "project_name project_slug package_name description author license framework tasks".split()
+        + "accelerator features".split()
     )
     assert set(TABLES["__prompts__"]) == set(asked)
 
@@ -305,7 +343,8 @@ def test_every_task_brings_its_tests_and_its_options_for_tests(task):
 
 def test_every_pattern_in_the_tables_names_a_file_of_the_template():
     paths = files_of(PROJECT, template=True)
-    tables = [row["files"] for row in TABLES["_frameworks"].values()] + [TABLES["_both"]]
+    rows = [*TABLES["_frameworks"].values(), *TABLES["_features"].values()]
+    tables = [*(row["files"] for row in rows), TABLES["_both"]]
     optional = {pattern for pattern in chain.from_iterable(tables) if pattern.startswith("tests/")}
     unused = {
         pattern
@@ -313,10 +352,12 @@ def test_every_pattern_in_the_tables_names_a_file_of_the_template():
         if pattern not in optional and not any(post.matches(path, pattern) for path in paths)
     }
     assert not unused
+    source = PROJECT / "src" / "{{cookiecutter.package_name}}" / "engine"
+    assert all((source / f"{name}.py").is_file() for row in TABLES["_tasks"].values() for name in row["engine"])
 
 
 def test_the_tables_are_plain_data():
     assert json.loads(json.dumps(TABLES)) == TABLES
     for row in TABLES["_tasks"].values():
-        assert set(row) == {"summary", "example", "predict", "models", "dependencies"}
+        assert set(row) == {"summary", "example", "predict", "models", "engine", "dependencies"}
         assert all(set(need) == {"requirement", "imports", "reason"} for need in row["dependencies"])

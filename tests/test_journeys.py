@@ -57,7 +57,7 @@ def test_return_at_every_question_gives_a_project(tmp_path):
     result = command(
         *("cookiecutter", "--default-config", "--output-dir", tmp_path, TEMPLATE),
         cwd=tmp_path,
-        input="\n" * 9,
+        input="\n" * 10,
         HOME=str(tmp_path),
     )
     assert result.returncode == 0, result.stderr
@@ -110,7 +110,7 @@ def test_cruft_creates_a_project_that_is_up_to_date(tmp_path):
     )
     assert result.returncode == 0, result.stdout + result.stderr
     steps = result.stdout
-    plain = bake(tmp_path, project_name="Crafted", framework="nnx", tasks=TABLES["tasks"])
+    plain = bake(tmp_path, project_name="Crafted", framework="nnx", tasks=TABLES["tasks"], features="all")
     assert files_of(tmp_path / "crafted") == sorted([*files_of(plain), ".cruft.json"])
     assert "\n  cd crafted\n" in steps
     result = command("cruft", "check", cwd=tmp_path / "crafted", **environment)
@@ -131,6 +131,65 @@ def test_cruft_names_no_folder_that_is_gone(tmp_path, words):
     assert ("a new line" in (project / "README.md").read_text(encoding="utf-8")) == (words[0] == "update"), (
         result.stderr
     )
+
+
+def test_an_update_leaves_alone_what_is_the_owners_and_renews_the_engine(tmp_path):
+    """An edited task, model and config, and an own task, under a template whose engine has changed in many places."""
+    template, environment = copy_of_the_template(tmp_path / "template"), {"HOME": str(tmp_path)}
+    answers = {"project_name": "Crafted", "framework": "nnx", "tasks": "regression,text_classification"}
+    options = ("--no-input", "--extra-context", json.dumps(answers))
+    assert command("cruft", "create", template, *options, cwd=tmp_path, **environment).returncode == 0
+    project, package = tmp_path / "crafted", tmp_path / "crafted" / "src" / "crafted"
+    for path in (package / "tasks/regression/nnx.py", package / "models/tabular/nnx.py", package / "extensions/nnx.py"):
+        path.write_text("# Mine.\n" + path.read_text(encoding="utf-8") + "\n\nMINE = 1\n", encoding="utf-8")
+    config = project / "configs/regression/default.yaml"
+    config.write_text(config.read_text(encoding="utf-8") + "seed: 7\n", encoding="utf-8")
+    done = command("crafted", "new-task", "sketches", cwd=project, PYTHONPATH=str(project / "src"))
+    assert done.returncode == 0, done.stderr
+    shutil.rmtree(package / "tasks/text_classification")
+    owners = ("src/crafted/tasks/", "src/crafted/models/", "src/crafted/extensions/", "configs/", "train.py", "tests/")
+    as_repository(project)
+    before = {path: (project / path).read_bytes() for path in files_of(project) if path.startswith(owners)}
+
+    engine = template / PROJECT.name / "src" / "{{cookiecutter.package_name}}" / "engine"
+    (engine / "config.py").rename(engine / "settings.py")
+    (engine / "data" / "new.py").write_text("x = 1\n")
+    for path in engine.rglob("*.py"):
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        path.write_text(
+            "".join(["# Renewed.\n", *lines[: len(lines) // 2], "# And here.\n", *lines[len(lines) // 2 :]])
+        )
+    as_repository(template)
+    result = command("cruft", "update", "-y", cwd=project, PWD=str(project), **environment)
+    assert result.returncode == 0, result.stdout + result.stderr
+    after = {path: (project / path).read_bytes() for path in files_of(project) if path.startswith(owners)}
+    assert after == before
+    found = {path.relative_to(package / "engine"): path.read_text() for path in (package / "engine").rglob("*.py")}
+    assert all(text.startswith("# Renewed.\n") and text.count("# And here.\n") == 1 for text in found.values())
+    kept = command("cruft", "check", cwd=project, **environment)
+    assert kept.returncode == 0 and not [path for path in files_of(project) if path.endswith((".rej", ".orig"))]
+    status = subprocess.run(["git", "status", "--porcelain"], cwd=project, capture_output=True, text=True, check=True)
+    changed = {line[3:].split(" -> ")[-1] for line in status.stdout.splitlines()}
+    assert all(path.startswith(("src/crafted/engine/", ".cruft.json")) for path in changed)
+
+
+def test_tasks_features_and_a_framework_that_were_not_chosen_come_by_an_update(tmp_path):
+    template, environment = copy_of_the_template(tmp_path / "template"), {"HOME": str(tmp_path)}
+    few = {"project_name": "Crafted", "framework": "nnx", "tasks": "regression", "features": "none"}
+    more = {"framework": "both", "tasks": "regression,image_classification", "features": "compare"}
+    options = ("--no-input", "--extra-context", json.dumps(few))
+    assert command("cruft", "create", template, *options, cwd=tmp_path, **environment).returncode == 0
+    project = tmp_path / "crafted"
+    as_repository(project)
+    words = ("update", "-y", "--variables-to-update", json.dumps(more))
+    result = command("cruft", *words, cwd=project, PWD=str(project), **environment)
+    assert result.returncode == 0, result.stdout + result.stderr
+    (tmp_path / "baked").mkdir()
+    baked = bake(tmp_path / "baked", template, **{**few, **more})
+    for path in files_of(baked):
+        assert (project / path).read_bytes() == (baked / path).read_bytes(), path
+    found = [path for path in files_of(project) if not path.startswith(".git/")]
+    assert sorted([*files_of(baked), ".cruft.json"]) == sorted(found)
 
 
 def test_the_commands_of_a_projects_makefile_run(tmp_path):

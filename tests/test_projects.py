@@ -66,47 +66,52 @@ def test_hiding_a_framework_hides_it(tmp_path, framework):
     assert result.returncode != 0 and f"No module named '{package}'" in result.stderr
 
 
-def test_a_project_with_both_frameworks_passes_its_own_tests(run_tests_of, tmp_path):
-    run_tests_of(bake(tmp_path, framework="both", tasks="all"), *QUICK, processes=2)  # the longest
-
-
-def files_with_any_task(project):
-    """The files of tests that belong to no task and run with whichever is the first, or the default."""
-    task_of_test = hook("post_gen_project").task_of_test
-    shared = [path for path in project.glob("tests/test_*.py") if not task_of_test(f"tests/{path.name}", TASKS)]
-    return [
-        path for path in sorted(shared) if re.search(r'\bTASK\b|load_config\("",', path.read_text(encoding="utf-8"))
-    ]
-
-
-def files_of_any_task(project):
-    """Of these, the ones that show something else with each task: not those of a framework's own, or of the commands
-    that look at a config, at the machine, or at runs."""
-    left_out = ("lightning", "nnx", "config", "doctor", "compare", "processes", "twins_compare", "twins_export")
-    return [
-        path for path in files_with_any_task(project) if not path.stem.startswith(tuple(f"test_{x}" for x in left_out))
-    ]
+def test_a_project_with_everything_passes_its_own_tests_and_the_proofs_of_the_engine(run_tests_of, tmp_path):
+    run_tests_of(bake(tmp_path), *QUICK, processes=2)  # the longest
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_a_project_with_one_framework_passes_the_tests_that_need_no_task_without_the_other(
-    run_tests_of, tmp_path, framework
-):
+@pytest.mark.parametrize("task", TASKS)
+def test_a_project_with_one_task_and_one_framework_passes_its_own_tests(run_tests_of, tmp_path, framework, task):
+    """Without features: those only add."""
+    [other] = set(FRAMEWORKS) - {framework}
+    project = bake(tmp_path, framework=framework, tasks=task, features="none")
+    run_tests_of(project, *QUICK, hidden=without(other, tmp_path / "hide"))
+
+
+def shared_tests(project):
+    """The files of the engine's proofs that belong to no task and run with whichever is the first, or the default."""
+    task_of_test = hook("post_gen_project").task_of_test
+    proofs = [path for path in project.glob("tests/engine/test_*.py") if not task_of_test(f"tests/{path.name}", TASKS)]
+    return [
+        path for path in sorted(proofs) if re.search(r'\bTASK\b|load_config\("",', path.read_text(encoding="utf-8"))
+    ]
+
+
+def tests_of_any_task(project):
+    """Of these, the ones that show something else with each task: not those of a framework's own, or of the commands
+    that look at a config, at the machine, or at runs."""
+    left_out = ("lightning", "nnx", "config", "doctor", "compare", "processes", "twins_compare", "twins_export")
+    return [path for path in shared_tests(project) if not path.stem.startswith(tuple(f"test_{x}" for x in left_out))]
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_the_proofs_of_the_engine_that_need_no_task_pass_without_the_other_framework(run_tests_of, tmp_path, framework):
     """Those with any task are below, those of the tasks are slow; all are collected, which imports what they need.
 
     Those of readers and of what is put together at random ask for no framework, and those of a framework's own models
     and meshes not for the other's absence: a project with both has run them.
     """
     [other] = set(FRAMEWORKS) - {framework}
-    project, hidden = bake(tmp_path, framework=framework, tasks="all"), without(other, tmp_path / "hide")
+    project, hidden = bake(tmp_path, framework=framework), without(other, tmp_path / "hide")
     run_tests_of(project, "--collect-only", hidden=hidden)
     names = (*TASKS, "bad", "fuzz", "archives", "tables", "images", f"{framework}_")
     left_out = [f"--ignore-glob=*/test_*{name}*.py" for name in names]
-    left_out += [f"--ignore={path}" for path in files_with_any_task(project)]
-    run_tests_of(project, *QUICK, *left_out, hidden=hidden)
+    left_out += [f"--ignore={path}" for path in shared_tests(project)]
+    run_tests_of(project, *QUICK, "tests/engine", *left_out, hidden=hidden)
 
 
-OTHER_TASKS = sorted(TASKS)[1:]  # the project with all of them runs with the first
+OTHER_TASKS = sorted(TASKS)[1:]  # the project with everything runs with the first
 # Each task with one of the frameworks, as each takes minutes; with the other, it is slow.
 EACH_ALONE = [
     pytest.param(framework, task, marks=[pytest.mark.slow] * ((i + j) % 2))
@@ -119,25 +124,25 @@ EACH_ALONE = [
 def test_what_holds_with_any_task_holds_in_a_project_with_each_alone(run_tests_of, tmp_path, framework, task):
     [other] = set(FRAMEWORKS) - {framework}
     project, hidden = bake(tmp_path, framework=framework, tasks=task), without(other, tmp_path / "hide")
-    run_tests_of(project, *QUICK, *files_of_any_task(project), hidden=hidden)
+    run_tests_of(project, *QUICK, *tests_of_any_task(project), hidden=hidden)
 
 
 @pytest.mark.parametrize("task", OTHER_TASKS)
 def test_what_twins_of_any_task_promise_holds_in_a_project_with_each_alone(run_tests_of, tmp_path, task):
-    project = bake(tmp_path, framework="both", tasks=task)
-    twins = [path for path in files_of_any_task(project) if path.name.startswith("test_twins")]
+    project = bake(tmp_path, tasks=task)
+    twins = [path for path in tests_of_any_task(project) if path.name.startswith("test_twins")]
     run_tests_of(project, *QUICK, *twins)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_a_project_with_one_framework_passes_its_own_tests_without_the_other(run_tests_of, tmp_path, framework):
+def test_a_project_with_one_framework_passes_all_its_tests_without_the_other(run_tests_of, tmp_path, framework):
     [other] = set(FRAMEWORKS) - {framework}
-    project = bake(tmp_path, framework=framework, tasks="all")
+    project = bake(tmp_path, framework=framework)
     run_tests_of(project, hidden=without(other, tmp_path / "hide"), processes=2)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
-def test_a_project_with_one_task_passes_its_own_tests(run_tests_of, tmp_path, task):
-    run_tests_of(bake(tmp_path, framework="both", tasks=task), processes=2)
+def test_a_project_with_one_task_passes_all_its_tests(run_tests_of, tmp_path, task):
+    run_tests_of(bake(tmp_path, tasks=task), processes=2)

@@ -1,40 +1,35 @@
-"""What the tests share: a folder of their own to run in, the commands, the project's frameworks, and a task.
-
-Tests of what no task has for itself run with TASK, under the options of SMALL: the first that the project has, or the
-one that the environment variable TEST_TASK names.
-"""
+"""What the tests share: a folder of their own to run in, the commands, the project's frameworks and tasks."""
 
 import contextlib
+import csv
 import dataclasses
 import io
 import json
-import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
 import pytest
 
-from {{cookiecutter.package_name}}.engine import task as tasks
+from {{cookiecutter.package_name}} import load_config, train
 from {{cookiecutter.package_name}}.engine import registry
-from {{cookiecutter.package_name}}.engine.cli import main
+from {{cookiecutter.package_name}}.engine import task as tasks
+from {{cookiecutter.package_name}}.engine.commands import main
 from {{cookiecutter.package_name}}.engine.data import files
-from {{cookiecutter.package_name}}.engine.run import plain_values, read_config, read_record, read_spec
+from {{cookiecutter.package_name}}.engine.data.batches import TrainBatches
+from {{cookiecutter.package_name}}.engine.data.sources import Arrays
+from {{cookiecutter.package_name}}.engine.folder import plain_values, read_config, read_record
 
 FRAMEWORKS = list(registry.frameworks())
-TASK = os.environ.get("TEST_TASK") or tasks.names()[0]
-
-pytest.register_assert_rewrite("exporting")
-if len(FRAMEWORKS) > 1:
-    pytest.register_assert_rewrite("parity")
-
+TASKS = tasks.names()
 
 # What a preset may set and tests do not expect: events at steps of its own, and what changes a step's arithmetic.
 PLAIN = [f"--trainer.{key}=0" for key in ("val_every", "checkpoint_every", "patience", "max_minutes")]
 PLAIN += [f"--optimizer.{key}=0" for key in ("warmup_steps", "min_learning_rate", "clip_norm", "ema_decay")]
 PLAIN += ["--trainer.accumulate=1", "--optimizer.schedule=constant"]
+
+pytest.register_assert_rewrite("helpers", "parity", "exporting")  # in tests/engine, where the project has it
 
 
 def small(task):
@@ -50,17 +45,76 @@ def steps(count):
     return f"--trainer.max_steps={count}", "--trainer.epochs=0"
 
 
-SMALL = small(TASK)
-MONITOR, MODE = tasks.find(TASK).monitor, tasks.find(TASK).mode
+def history(folder):
+    """Every logged value of a run but those that measure time and memory."""
+    measured = ("seconds", "train/steps_per_second", "train/examples_per_second", "train/memory_bytes")
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{tag: value for tag, value in line.items() if tag not in measured} for line in lines]
 
 
-@dataclass(frozen=True)
+def values_of(folder, tag):
+    """A tag's logged values, by step."""
+    return {line["step"]: line[tag] for line in history(folder) if tag in line}
+
+
+def metrics_of(folder):
+    """What a finished run's `result.json` says of the best checkpoint."""
+    return json.loads((folder / "result.json").read_text())["metrics"]
+
+
+def everything(source):
+    """All examples of a source as one batch."""
+    return source[np.arange(len(source))]
+
+
+def write_csv(path, rows):
+    """Writes mappings of columns to values."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def without_dropout(settings):
+    """Options that take dropout away, of a model that has it."""
+    names = [item.name for item in dataclasses.fields(settings.model) if item.name.endswith("dropout")]
+    return [f"--model.{name}=0" for name in names]
+
+
+def make_engine(settings, spec):
+    """The engine of a config, with what a dataset's spec, or a run's, tells models."""
+    return registry.frameworks()[settings.framework].engine()(settings, tasks.find(settings.task), plain_values(spec))
+
+
+def first_loss(run, *options):
+    """(`train/loss` of a first batch, that batch, what the model gives for it), of a run's best model.
+
+    It trains a step that is too small to change anything, without dropout, on the run's data.
+    """
+    saved = read_config(run)
+    words = [*without_dropout(load_config(saved=saved)), "--optimizer.learning_rate=1e-12", *PLAIN, *steps(1)]
+    words += [f"--init={run}", f"--run_dir={run / 'first'}", "--name=", "--trainer.log_every=1", *options]
+    settings = load_config("", words, saved=saved)
+    data = tasks.find(settings.task).load(settings, None)
+    batch = TrainBatches(data, settings.data.batch_size, settings.seed)[0]
+    folder = train(settings)
+    path = folder / "checkpoints" / read_record(folder).last
+    return values_of(folder, "train/loss")[1], batch, make_engine(settings, data.spec).predict(path, Arrays(**batch))
+
+
+@dataclasses.dataclass(frozen=True)
 class Outcome:
     """How a command ended: its exit code, and what it printed."""
 
     code: int
     out: str
     err: str
+
+
+@pytest.fixture(scope="module", params=FRAMEWORKS)  # not "session": pytest would go back and forth between files
+def framework(request):
+    """The test once for each framework of the project, by its name."""
+    return request.param
 
 
 @pytest.fixture
@@ -76,12 +130,6 @@ def nothing_said(monkeypatch):
     monkeypatch.setattr(files, "_said", set())
 
 
-@pytest.fixture(scope="module", params=FRAMEWORKS)  # not "session": pytest would go back and forth between files
-def framework(request):
-    """The test once for each framework of the project, by its name."""
-    return request.param
-
-
 @pytest.fixture(scope="session")
 def cli():
     """`cli(*words)` runs a command in this process."""
@@ -93,6 +141,20 @@ def cli():
         with mock.patch.object(sys, "argv", argv), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             code = main()
         return Outcome(code, out.getvalue(), err.getvalue())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def trained(cli):
+    """`trained(folder, target, *options)` trains on data in a folder, and gives the folder of the run."""
+
+    def run(folder, target, *options):
+        words = ("--accelerator=cpu", *PLAIN, f"--data.root={folder}", f"--run_dir={folder / 'runs'}", *options)
+        outcome = cli("train", target, *words)
+        assert outcome.code == 0, outcome.err
+        [config] = (folder / "runs").rglob("config.yaml")
+        return config.parent
 
     return run
 
@@ -111,52 +173,3 @@ def complaint(cli, project):
         return outcome.err
 
     return line
-
-
-def load_data(settings):
-    """The dataset of a config."""
-    return tasks.find(settings.task).load(settings, None)
-
-
-def make_engine(settings, spec):
-    """The engine of a config, with what a dataset's spec, or a run's, tells models."""
-    return registry.frameworks()[settings.framework].engine()(settings, tasks.find(settings.task), plain_values(spec))
-
-
-def final_weights(folder, checkpoint="last"):
-    """Of a run's checkpoint, by name, in float64."""
-    settings = registry.load_config(saved=read_config(folder))
-    path = folder / "checkpoints" / getattr(read_record(folder), checkpoint)
-    found = make_engine(settings, read_spec(folder)).weights(path)
-    return {name: value.astype(np.float64) for name, value in found.items()}
-
-
-def history(folder):
-    """Every logged value of a run but those that measure time and memory."""
-    measured = ("seconds", "train/steps_per_second", "train/examples_per_second", "train/memory_bytes")
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{tag: value for tag, value in line.items() if tag not in measured} for line in lines]
-
-
-def values_of(folder, tag):
-    """A tag's logged values, by step."""
-    return {line["step"]: line[tag] for line in history(folder) if tag in line}
-
-
-def without_dropout(settings):
-    """Options that take dropout away, of a model that has it."""
-    names = [item.name for item in dataclasses.fields(settings.model) if item.name.endswith("dropout")]
-    return [f"--model.{name}=0" for name in names]
-
-
-class First:
-    """The first examples of a source, as a source."""
-
-    def __init__(self, source, count):
-        self.source, self.count = source, count
-
-    def __len__(self):
-        return self.count
-
-    def __getitem__(self, indices):
-        return self.source[indices]

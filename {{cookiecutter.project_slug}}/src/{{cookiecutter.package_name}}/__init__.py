@@ -15,9 +15,9 @@ __all__ = ["build", "load", "load_config", "train"]
 
 def train(config: Config, module: type | None = None) -> Path:
     """Trains, or goes on training, as `train.py` does. Returns the run's folder. See `engine.workflow.train`."""
-    from .engine import workflow  # here, as it takes a second
+    from .engine.commands import train as command
 
-    return workflow.train(config, module)
+    return command.train(config, module)
 
 
 def build(config: Config, **options):
@@ -42,7 +42,7 @@ def load(run: str | Path, checkpoint: str = "best", module: type | None = None, 
         options: config keys that differ here, as `load(run, **{"accelerator.platform": "cpu"})`.
     """
     from .engine import workflow
-    from .engine.run import read_config
+    from .engine.folder import read_config
 
     folder = Path(run)
     return workflow.Predictor(folder, load_config("", options, saved=read_config(folder)), str(checkpoint), module)

@@ -1,3 +1,4 @@
-from .engine.cli import main
+# PYTHON_ARGCOMPLETE_OK
+from .engine.commands import main
 
 raise SystemExit(main())

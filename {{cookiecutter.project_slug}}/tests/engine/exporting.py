@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import FRAMEWORKS, load_data, make_engine, small, steps
+from conftest import FRAMEWORKS, make_engine, small, steps
+from helpers import load_data
 
-from {{cookiecutter.package_name}}.engine import task as tasks
 from {{cookiecutter.package_name}}.engine import registry
+from {{cookiecutter.package_name}}.engine import task as tasks
 from {{cookiecutter.package_name}}.engine.data.sources import Arrays
 from {{cookiecutter.package_name}}.engine.export import formats
-from {{cookiecutter.package_name}}.engine.run import read_config, read_record, read_spec
+from {{cookiecutter.package_name}}.engine.folder import read_config, read_record, read_spec
 
 COUNTS = (1, 5)  # of examples; an export is made with two
 

@@ -7,15 +7,14 @@ import os
 import signal
 import sys
 
-from {{cookiecutter.package_name}}.engine import processes, run
-from {{cookiecutter.package_name}}.engine.cli import main
-from {{cookiecutter.package_name}}.engine import progress, session
+from {{cookiecutter.package_name}}.engine import processes, progress, run, session
+from {{cookiecutter.package_name}}.engine.commands import main
 
 MOMENTS = {
     "step": (progress.Progress, "advance"),
     "log": (run.Run, "log"),
     "validation": (session.Session, "measured"),
-    "save": (processes.Alone, "wait"),  # around the writing of a checkpoint
+    "save": (processes.Processes, "wait"),  # around the writing of a checkpoint
     "rename": (os, "replace"),
     "cut": (run.tensorboard, "cut"),  # once, where it goes on
     "remove": (run, "_remove"),

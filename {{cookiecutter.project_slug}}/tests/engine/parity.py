@@ -14,17 +14,16 @@ import numpy as np
 import optax
 import pytest
 import torch
-from conftest import history, load_data, make_engine, steps, values_of, without_dropout
+from conftest import history, make_engine, steps, values_of, without_dropout
 from flax import nnx
+from helpers import load_data
 
+from {{cookiecutter.package_name}}.engine import registry, workflow
 from {{cookiecutter.package_name}}.engine import task as tasks
-from {{cookiecutter.package_name}}.engine import registry
 from {{cookiecutter.package_name}}.engine.data.batches import TrainBatches
-from {{cookiecutter.package_name}}.engine.run import read_record
-from {{cookiecutter.package_name}}.engine import workflow
+from {{cookiecutter.package_name}}.engine.folder import read_record
 from {{cookiecutter.package_name}}.engine.lightning import weights as lightning_weights
-from {{cookiecutter.package_name}}.engine.lightning.callbacks import numpy
-from {{cookiecutter.package_name}}.engine.lightning.data import tensors
+from {{cookiecutter.package_name}}.engine.lightning.data import numpy, tensors
 from {{cookiecutter.package_name}}.engine.lightning.module import TaskModule
 from {{cookiecutter.package_name}}.engine.nnx import loop
 from {{cookiecutter.package_name}}.engine.nnx import weights as nnx_weights
@@ -228,7 +227,9 @@ def torch_loss(settings, net, batch):
 
 def make_module(settings, net):
     """What a training step looks at."""
-    found = types.SimpleNamespace(net=net, config=config_of(settings, "lightning"), _trainer=None)
+    found = types.SimpleNamespace(
+        net=net, config=config_of(settings, "lightning"), _trainer=None, automatic_optimization=True
+    )
     found.mean = functools.partial(TaskModule.mean, found)
     return found
 

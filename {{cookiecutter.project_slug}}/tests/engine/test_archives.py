@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from {{cookiecutter.package_name}}.engine.data import files
-from {{cookiecutter.package_name}}.engine.data.files import Remote, convert_once, locate_unpacked, say_once, unpack
+from {{cookiecutter.package_name}}.engine.data.conversions import convert_once
+from {{cookiecutter.package_name}}.engine.data.download import Remote, locate_unpacked, unpack
+from {{cookiecutter.package_name}}.engine.data.files import say_once
 from {{cookiecutter.package_name}}.engine.errors import InputError
 
 

@@ -7,8 +7,8 @@ import pytest
 from hostile import unreadable
 from PIL import Image
 
+from {{cookiecutter.package_name}}.engine.data import download, images, tables
 from {{cookiecutter.package_name}}.engine.data import files as data_files
-from {{cookiecutter.package_name}}.engine.data import images, tables
 from {{cookiecutter.package_name}}.engine.data.bad import Bad
 from {{cookiecutter.package_name}}.engine.data.tables import read_rows, read_table
 from {{cookiecutter.package_name}}.engine.errors import InputError
@@ -153,20 +153,20 @@ def test_what_is_said_of_a_file_is_one_line_that_a_terminal_does_not_obey(capsys
 
 
 def test_an_archive_that_holds_too_much_is_refused_before_it_fills_the_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(data_files, "LARGEST", 1000)
-    monkeypatch.setattr(data_files, "BLOCK", 100)
+    monkeypatch.setattr(download, "LARGEST", 1000)
+    monkeypatch.setattr(download, "BLOCK", 100)
     (tmp_path / "a.gz").write_bytes(gzip.compress(bytes(10_000)))
-    assert "a.gz unpacks to more than 1,000 bytes" in refused(data_files.read_gzip, tmp_path / "a.gz")
+    assert "a.gz unpacks to more than 1,000 bytes" in refused(download.read_gzip, tmp_path / "a.gz")
 
 
 READERS = {
     "table": read_rows,
-    "gz": data_files.read_gzip,
+    "gz": download.read_gzip,
     "bytes": data_files.read_bytes,
-    "checksum": lambda path: data_files.locate(
-        path.parent, [data_files.Remote(path.name, "", "")], download=False, verify=True
+    "checksum": lambda path: download.locate(
+        path.parent, [download.Remote(path.name, "", "")], download=False, verify=True
     ),
-    "archive": lambda path: data_files.unpack(path, path.parent),
+    "archive": lambda path: download.unpack(path, path.parent),
     "image": lambda path: np.asarray(images.decode(str(path), channels=3)),
 }
 

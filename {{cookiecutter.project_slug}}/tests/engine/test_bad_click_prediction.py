@@ -7,9 +7,9 @@ from {{cookiecutter.package_name}}.engine import task as tasks
 from {{cookiecutter.package_name}}.engine.data import files as data_files
 from {{cookiecutter.package_name}}.engine.data.bad import Bad
 from {{cookiecutter.package_name}}.engine.errors import InputError
+from {{cookiecutter.package_name}}.engine.registry import load_config
 from {{cookiecutter.package_name}}.tasks.click_prediction import cells
 from {{cookiecutter.package_name}}.tasks.click_prediction.data import CRITEO, read_fields
-from {{cookiecutter.package_name}}.engine.registry import load_config
 
 HEADER = "click,age,site\n"
 ROWS = [f"{i % 2},{i},{'abc'[i % 3]}" for i in range(60)]

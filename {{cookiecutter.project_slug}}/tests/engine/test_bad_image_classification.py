@@ -12,8 +12,8 @@ from PIL import Image
 from {{cookiecutter.package_name}}.engine import task as tasks
 from {{cookiecutter.package_name}}.engine.data import files as data_files
 from {{cookiecutter.package_name}}.engine.errors import InputError
-from {{cookiecutter.package_name}}.tasks.image_classification import data
 from {{cookiecutter.package_name}}.engine.registry import load_config
+from {{cookiecutter.package_name}}.tasks.image_classification import data
 
 SKIP = "--data.skip_bad=true"
 DAMAGED = ["train/cat/03.jpg", "train/dog/00.jpg", "val/dog/01.jpg"]

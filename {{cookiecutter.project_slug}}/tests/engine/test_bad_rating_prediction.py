@@ -6,8 +6,8 @@ from hostile import unreadable
 from {{cookiecutter.package_name}}.engine import task as tasks
 from {{cookiecutter.package_name}}.engine.data import files as data_files
 from {{cookiecutter.package_name}}.engine.errors import InputError
-from {{cookiecutter.package_name}}.tasks.rating_prediction import data
 from {{cookiecutter.package_name}}.engine.registry import load_config
+from {{cookiecutter.package_name}}.tasks.rating_prediction import data
 
 ROWS = [f"u{i % 5},i{i % 7},{i % 5 + 1},2020-01-{i % 28 + 1:02}" for i in range(40)]
 BAD = {2: "x,y,many,2020-01-01", 8: "x,y,3", 12: "x,,3,2020-01-01", 20: "x,y,3,2020-02-31"}

@@ -8,18 +8,18 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from unittest import mock
 
 import pytest
-from conftest import FRAMEWORKS, MONITOR, SMALL, TASK, final_weights, steps
+from conftest import FRAMEWORKS, steps
+from helpers import MONITOR, SMALL, TASK, final_weights
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from {{cookiecutter.package_name}}.engine import cli as commands
+from {{cookiecutter.package_name}}.engine import commands, workflow
 from {{cookiecutter.package_name}}.engine import task as tasks
-from {{cookiecutter.package_name}}.engine.run import read_config, read_record, read_result
-from {{cookiecutter.package_name}}.engine.registry import frameworks, load_config
-from {{cookiecutter.package_name}}.engine import workflow
+from {{cookiecutter.package_name}}.engine.config import flatten, to_dict
+from {{cookiecutter.package_name}}.engine.folder import read_config, read_record, read_result
 from {{cookiecutter.package_name}}.engine.progress import Progress
+from {{cookiecutter.package_name}}.engine.registry import frameworks, load_config
 from {{cookiecutter.package_name}}.engine.schedule import Plan
 
 
@@ -402,13 +402,77 @@ def test_names_that_no_console_and_no_file_can_say_are_escaped(cli, folder, proj
     assert said("p.csv") == ["a\nb\x1b[31m", "\\udcff"]
 
 
+# What a shell completes.
+
+PROGRAM = commands.__name__.partition(".")[0]
+SCRIPT = str(Path(__file__).parents[2] / "train.py")
+
+
+def completed(folder, words, line):
+    """What may follow on a line that begins with so many words of the program."""
+    said = folder / "completions"
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "_ARGCOMPLETE": str(words),
+        "_ARGCOMPLETE_IFS": "\n",
+        "_ARGCOMPLETE_STDOUT_FILENAME": str(said),
+        "COMP_LINE": line,
+        "COMP_POINT": str(len(line)),
+    }
+    program = [SCRIPT] if "train.py" in line else ["-m", PROGRAM]
+    done = subprocess.run([sys.executable, *program], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return [word.rstrip() for word in said.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.mark.parametrize(("words", "program"), [(1, "some-project"), (3, f"python -m {PROGRAM}")])
+def test_a_shell_completes_commands(tmp_path, words, program):
+    assert completed(tmp_path, words, f"{program} ") == commands.names()
+    assert completed(tmp_path, words, f"{program} eval") == ["evaluate"]
+
+
+@pytest.mark.parametrize(("words", "program"), [(1, "some-project train"), (2, "python train.py")])
+def test_a_shell_completes_tasks_and_presets(tmp_path, words, program):
+    names = completed(tmp_path, words, f"{program} ")
+    assert {TASK, f"{TASK}/default"} <= set(names) and not any(name.startswith("-") for name in names)
+    assert f"{TASK}/default" in completed(tmp_path, words, f"{program} {TASK}/d")
+
+
+def test_a_shell_completes_the_keys_of_the_task(tmp_path):
+    model, data = (f"{section}." for section in ("model", "data"))
+    keys = [key for key in flatten(to_dict(load_config(TASK))) if key.startswith((model, data))]
+    line = f"python train.py {TASK} --framework={FRAMEWORKS[0]}"
+    found = [completed(tmp_path, 2, f"{line} --{section}") for section in (model, data)]
+    assert sorted(sum(found, [])) == sorted(f"--{key}" for key in keys)
+
+
+@pytest.mark.parametrize("beginning", [" --trainer.on_nan ", " --trainer.on_nan="])
+def test_a_shell_completes_values(tmp_path, beginning):
+    found = completed(tmp_path, 2, f"python train.py {TASK}{beginning}")
+    assert [word.rpartition("=")[2] for word in found] == ["stop", "skip"]
+
+
+def test_a_shell_completes_accelerators_and_no_file_for_a_number(tmp_path):
+    assert "cpu" in completed(tmp_path, 2, "python train.py --accelerator ")
+    assert completed(tmp_path, 2, "python train.py --trainer.epochs ") == []
+
+
+def test_a_shell_completes_the_options_and_keys_of_a_run(tmp_path, folder):
+    assert completed(tmp_path, 1, f"some-project evaluate {folder}") == [f"{folder}/"]
+    line = f"some-project evaluate {folder}"
+    assert completed(tmp_path, 1, f"{line} --check") == ["--checkpoint"]
+    assert completed(tmp_path, 1, f"{line} --data.skip") == ["--data.skip_bad"]
+    assert completed(tmp_path, 1, f"{line} --checkpoint la") == ["last"]
+
+
 # Whatever reads the output. A process of its own, whose command is a line of Python.
 
 MAIN = """
 import os, sys
-from {{cookiecutter.package_name}} import cli
-cli._done = lambda words: BODY or 0
-sys.exit(cli.main())
+from {{cookiecutter.package_name}}.engine import commands
+commands._done = lambda words: BODY or 0
+sys.exit(commands.main())
 """
 
 
@@ -461,7 +525,5 @@ def test_output_that_finds_no_room_is_one_line():
     assert (done.returncode, done.stderr) == (1, b"error: the output cannot be written: No space left on device\n")
 
 
-def test_help_begins_no_command_after_two_dashes(monkeypatch):
-    monkeypatch.setattr(commands, "evaluate", mock.Mock(return_value=0))
-    assert commands._done(["evaluate", "run", "--", "--help"]) == 0
-    commands.evaluate.assert_called_once_with(["run", "--", "--help"])
+def test_help_is_an_input_after_two_dashes(complaint):
+    assert "evaluate takes no input '--help'" in complaint("evaluate", "run", "--", "--help")

@@ -9,16 +9,17 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from conftest import FRAMEWORKS, MONITOR, SMALL, TASK, history, steps
+from conftest import FRAMEWORKS, history, steps
+from helpers import MONITOR, SMALL, TASK
 
-from {{cookiecutter.package_name}}.engine.compare import comparison
 from {{cookiecutter.package_name}}.engine import registry
 from {{cookiecutter.package_name}}.engine import task as tasks
-from {{cookiecutter.package_name}}.engine.compare.comparison import FinishedRun, Options, Row, check_place, lines_of_code, verdict
+from {{cookiecutter.package_name}}.engine.compare import comparison
+from {{cookiecutter.package_name}}.engine.compare.comparison import FinishedRun, Options, Row, verdict
+from {{cookiecutter.package_name}}.engine.compare.initial import write_initial
 from {{cookiecutter.package_name}}.engine.config import to_dict
 from {{cookiecutter.package_name}}.engine.errors import InputError
-from {{cookiecutter.package_name}}.engine.run import read_result
-from {{cookiecutter.package_name}}.engine import workflow
+from {{cookiecutter.package_name}}.engine.folder import read_result
 
 draws = pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="needs the extra [compare]")
 SEEDS = (0, 1)
@@ -85,7 +86,7 @@ def test_the_terminal_shows_every_figure_the_verdict_and_where_the_report_is(com
     assert outcome.code == 0, outcome.err
     lines = outcome.out.splitlines()
     names = ["test/loss", f"{MONITOR}, best", f"{MONITOR}, final", "train/loss, final", f"time to {MONITOR}"]
-    names += ["time to first step", "steps a second", "examples a second", "lines of code: trainer"]
+    names += ["time to first step", "steps a second", "examples a second", "lines of code: engine"]
     assert [name for name in names if not any(line.startswith(name) for line in lines)] == []
     assert lines[0].split() == FRAMEWORKS
     assert f"Report: {folder / 'report.html'}" in lines
@@ -145,7 +146,6 @@ def test_runs_of_one_framework_that_differ_in_an_option_stand_in_columns_named_b
     assert "learning_rate=0.0123" in outcome.out.splitlines()[0], outcome
 
 
-@draws
 def finished(name, path="", **changes):
     """A run of no folder: of the project's config with data.path and changes, a.b as a__b."""
     given = {key.replace("__", "."): value for key, value in changes.items()}
@@ -155,7 +155,7 @@ def finished(name, path="", **changes):
 
 
 def labels(*runs):
-    return [column.label for column in compare.columns_of(runs)]
+    return [column.label for column in comparison.columns_of(runs)]
 
 
 def test_columns_are_named_by_every_key_that_differs():
@@ -218,7 +218,7 @@ def test_every_logged_entry_has_the_seconds_of_the_run_so_far(runs):
 def test_a_run_that_is_given_its_own_initial_weights_is_the_same_run(cli, runs, framework, project):
     options = (*SMALL, *steps(4), "--trainer.val_every=2", "--trainer.log_every=2", "--framework", framework)
     settings = registry.load_config(TASK, options)
-    workflow.write_initial(to_dict(settings), project / "initial.safetensors")
+    write_initial(to_dict(settings), project / "initial.safetensors")
     outcome = cli("train", TASK, *options, "--init=initial.safetensors")
     assert outcome.code == 0, outcome.err
     [new] = project.glob(f"runs/*/*/{framework}/001")
@@ -228,13 +228,13 @@ def test_a_run_that_is_given_its_own_initial_weights_is_the_same_run(cli, runs, 
 def test_the_lines_of_every_model_are_counted(framework):
     for name in tasks.names():
         for model in tasks.find(name).models:
-            counts = lines_of_code(name, framework, model)
-            assert list(counts) == ["task", "model", "trainer"] and min(counts.values()) > 10, (name, model)
+            counts = comparison.lines_of_code(name, framework, model)
+            assert list(counts) == ["task", "model", "engine"] and min(counts.values()) > 10, (name, model)
 
 
 def test_a_framework_that_the_project_lacks_has_no_lines():
     model = next(iter(tasks.find(TASK).models))
-    assert lines_of_code(TASK, "another", model) == {}
+    assert comparison.lines_of_code(TASK, "another", model) == {}
 
 
 # What is said.
@@ -404,9 +404,9 @@ def test_a_report_is_written_over_none_that_is_there(cli, complaint, runs, proje
 def test_a_report_of_the_same_settings_is_made_again(project):
     Path("report.html").touch()
     Path("compare.json").write_text('{"seeds": 1}')
-    check_place(Path(), Options(), {"seeds": 1})
+    comparison.check_place(Path(), Options(), {"seeds": 1})
     with pytest.raises(InputError, match="is there"):
-        check_place(Path(), Options(), {"seeds": 2})
+        comparison.check_place(Path(), Options(), {"seeds": 2})
 
 
 @draws

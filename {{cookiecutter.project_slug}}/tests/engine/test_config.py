@@ -1,6 +1,7 @@
 """The config: how its layers become one, and what is said about those that are wrong."""
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -11,9 +12,8 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from {{cookiecutter.package_name}}.engine import cli as commands
+from {{cookiecutter.package_name}}.engine import commands, layers, meant, registry
 from {{cookiecutter.package_name}}.engine import config as configs
-from {{cookiecutter.package_name}}.engine import registry
 from {{cookiecutter.package_name}}.engine.config import DataConfig, ModelConfig, PositiveInt, Probability, option, to_dict
 from {{cookiecutter.package_name}}.engine.errors import InputError
 from {{cookiecutter.package_name}}.engine.registry import frameworks, load_config
@@ -25,6 +25,7 @@ PRESETS = sorted(
     for file in FOLDER.glob("*/*.yaml")
     if file.parent.name != "accelerator"
 )
+COMMANDS = [[name] for name in commands.names()]
 ACCELERATORS = sorted(file.stem for file in (FOLDER / "accelerator").glob("*.yaml"))
 
 
@@ -102,7 +103,7 @@ def write(project):
 def load(*options, target="", saved=None):
     sections = {"one": Section, "two": Section}
     find = {"toys": TASK, "": TASK}.__getitem__
-    return configs.load(target, options, configs=Path("configs"), find_task=find, frameworks=sections, saved=saved)
+    return layers.load(target, options, layers.Project(Path("configs"), find, sections), saved)
 
 
 def refused(*options, **kwargs):
@@ -235,7 +236,7 @@ def test_options_may_come_as_a_mapping_of_values(write):
     words = ("--seed=4", "--model.name=wide", "--trainer.accumulate=2", "--data.download=true", "--accelerator=large")
     sections = {"one": Section, "two": Section}
     find = {"toys": TASK, "": TASK}.__getitem__
-    found = configs.load("", given, configs=Path("configs"), find_task=find, frameworks=sections)
+    found = layers.load("", given, layers.Project(Path("configs"), find, sections))
     assert found == load(*words)
 
 
@@ -306,43 +307,82 @@ def test_print_config_prints_every_key_and_nothing_else(cli, project):
 
 
 @pytest.mark.parametrize("preset", ["", *PRESETS])
-def test_help_lists_every_key(cli, preset):
-    outcome = cli("train", *[preset] * bool(preset), "--help")
+def test_help_all_lists_every_key(cli, preset):
+    outcome = cli("train", *[preset] * bool(preset), "--help", "all")
     keys = set(configs.flatten(to_dict(load_config(preset)))) - {"task", "preset"}
     assert outcome.code == 0
     assert [key for key in keys if f"--{key}" not in outcome.out] == []
 
 
 def test_help_shows_the_values_of_the_preset(cli):
-    option = cli("train", PRESETS[-1], "--help").out.partition("--optimizer.learning_rate")[2].partition("--")[0]
+    every = cli("train", PRESETS[-1], "--help", "all").out.rpartition("\nrun:")[2]
+    option = every.partition("--optimizer.learning_rate")[2].partition("--")[0]
     assert f"default: {load_config(PRESETS[-1]).optimizer.learning_rate}" in " ".join(option.split())
 
 
-def test_help_names_the_commands(cli):
-    outcome = cli("--help")
+@pytest.mark.parametrize("word", ["--help", "-h"])
+def test_help_names_the_commands_with_what_they_do(cli, word):
+    outcome = cli(word)
     assert outcome.code == 0
-    assert all(command in outcome.out for command in ("train", "evaluate", "predict", "doctor"))
+    for command in ("train", "evaluate", "predict", "doctor"):
+        assert re.search(rf"^  {command} +[A-Z].*\.$", outcome.out, re.MULTILINE), outcome.out
+
+
+def test_a_command_is_missing_where_none_is_given(cli):
+    outcome = cli()
+    assert outcome.code == 2 and outcome.out == cli("--help").out
+
+
+@pytest.mark.parametrize("words", [[], *(["train", target] for target in ["", *PRESETS]), *COMMANDS])
+def test_help_fits_a_screen(cli, monkeypatch, words):
+    monkeypatch.setenv("COLUMNS", "100")
+    outcome = cli(*filter(None, words), "--help")
+    lines = outcome.out.splitlines()
+    assert outcome.code == 0 and len(lines) <= 24, outcome.out
+    assert [line for line in lines if len(line) > 104 and not line.startswith("usage: ")] == []
+
+
+@pytest.mark.parametrize("target", ["", TASK_NAME])
+def test_help_shows_keys_that_there_are(cli, target):
+    keys = re.findall(r"^  --([a-z._]+) [A-Z]", cli("train", *[target] * bool(target), "--help").out, re.MULTILINE)
+    assert len(keys) > 8 and set(keys) - set(registry.suggestions(target)) == set()
+
+
+def test_help_of_a_task_names_its_presets(cli):
+    words = cli("train", TASK_NAME, "--help").out.partition("Presets")[2].replace(",", " ").split()
+    names = [name for task, name in (preset.split("/") for preset in PRESETS) if task == TASK_NAME]
+    assert [name for name in names if name not in words] == []
+
+
+def test_help_of_a_task_that_is_none_is_one_line(complaint):
+    assert "no task 'zzz'" in complaint("train", "zzz", "--help")
 
 
 def imported_by(*words):
-    """The packages of frameworks, and tensorboard, that a command has imported when it ends."""
-    program = f"import sys, {commands.__name__} as cli; sys.argv[1:] = {list(words)!r}; cli.main(); print(*sys.modules)"
-    source = str(Path(commands.__file__).parents[2])
+    """The packages of frameworks, numpy among them, and tensorboard, that a command has imported when it ends."""
+    name = commands.__name__
+    program = f"import sys, {name} as commands; sys.argv[1:] = {list(words)!r}; commands.main(); print(*sys.modules)"
+    source = str(Path(commands.__file__).parents[3])
     path = os.pathsep.join([source, os.environ.get("PYTHONPATH", "")])
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in done.stdout.splitlines()[-1].split()}
-    heavy = {package for framework in frameworks().values() for package in framework.PACKAGES} - {"numpy"}
+    heavy = {package for framework in frameworks().values() for package in framework.PACKAGES}
     packages = packages_distributions()
     return {name for name in loaded if name == "tensorboard" or heavy & set(packages.get(name, ()))}
 
 
-def test_help_imports_no_framework(project):
-    assert imported_by("train", "--help") == set()
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["train", PRESETS[-1], "--help"]])
+def test_help_imports_not_even_numpy(project, words):
+    assert imported_by(*words) == set()
+
+
+def test_all_of_help_imports_no_framework(project):
+    assert imported_by("train", "--help", "all") <= {"numpy"}
 
 
 def test_a_mistake_is_told_before_a_framework_is_imported(project):
-    assert imported_by("train", "--trainer.max_step", "3") == set()
+    assert imported_by("train", "--trainer.max_step", "3") <= {"numpy"}
 
 
 @pytest.mark.parametrize(
@@ -354,7 +394,7 @@ def test_a_mistake_is_told_before_a_framework_is_imported(project):
     ],
 )
 def test_what_needs_no_device_is_told_before_a_framework_is_imported(project, framework, options):
-    assert imported_by("train", "--framework", framework, "--accelerator=cpu", *options) <= {"tensorboard"}
+    assert imported_by("train", "--framework", framework, "--accelerator=cpu", *options) <= {"tensorboard", "numpy"}
 
 
 # What is wrong is one line that names the thing, the value and the way out; nothing is written.
@@ -529,6 +569,12 @@ def test_a_command_that_is_misspelt_is_one_line(complaint):
     assert "did you mean 'train'?" in complaint("trian")
 
 
+@pytest.mark.parametrize("name", ["compare", "export"])
+def test_a_command_of_a_feature_that_the_project_lacks_is_one_line(complaint, monkeypatch, name):
+    monkeypatch.setattr(commands, "names", lambda: ["train"])
+    assert f"{name}: this project was made without the feature '{name}'" in complaint(name, "runs/one")
+
+
 def test_a_task_in_place_of_a_command_is_one_line(complaint):
     assert f"did you mean 'train {TASK_NAME}/default'?" in complaint(f"{TASK_NAME}/default")
 
@@ -540,8 +586,8 @@ def test_a_preset_without_its_task_is_one_line(complaint, name):
 
 
 def test_a_choice_in_other_letters_is_found():
-    assert configs.closest("ONNX", ["safetensors", "onnx"]) == "did you mean 'onnx'?"
-    assert configs.meant("to", ["data.tokenizer"]) == []
+    assert meant.closest("ONNX", ["safetensors", "onnx"]) == "did you mean 'onnx'?"
+    assert meant.meant("to", ["data.tokenizer"]) == []
 
 
 def test_a_command_that_is_none_is_one_line(complaint):
@@ -554,9 +600,9 @@ def test_a_command_without_its_run_is_one_line(complaint, command):
     assert f"{command} RUN" in complaint(command)
 
 
-@pytest.mark.parametrize("command", ["evaluate", "predict"])
-def test_a_command_on_what_is_no_run_is_one_line(complaint, project, command):
-    assert "no run" in complaint(command, "none", "input")
+@pytest.mark.parametrize("words", [["evaluate", "none"], ["predict", "none", "input"]])
+def test_a_command_on_what_is_no_run_is_one_line(complaint, project, words):
+    assert "no run" in complaint(*words)
 
 
 def test_a_warm_up_longer_than_training_is_no_mistake(framework):

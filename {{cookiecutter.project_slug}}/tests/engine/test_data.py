@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from {{cookiecutter.package_name}}.engine.data.batches import TrainBatches, ahead, eval_batches, make_batch
-from {{cookiecutter.package_name}}.engine.data.files import Remote, locate, read_gzip
+from {{cookiecutter.package_name}}.engine.data.download import Remote, locate, read_gzip
 from {{cookiecutter.package_name}}.engine.data.sources import Arrays, Dataset
 from {{cookiecutter.package_name}}.engine.errors import InputError
 

@@ -3,9 +3,10 @@
 from types import SimpleNamespace
 
 import pytest
-from conftest import SMALL, TASK
+from helpers import SMALL, TASK
 
-from {{cookiecutter.package_name}}.engine.run import versions
+from {{cookiecutter.package_name}}.engine import processes
+from {{cookiecutter.package_name}}.engine.folder import versions
 from {{cookiecutter.package_name}}.engine.registry import bad_versions, frameworks
 
 PAIR = SimpleNamespace(BAD_VERSIONS=(("one", "<=1.8", "other", ">=11", "fails at import"),))
@@ -79,8 +80,15 @@ def test_the_doctor_rehearses_a_step_without_the_devices(rehearse, framework):
     assert "--memory GIB says what it has" in report.out
 
 
+def test_a_project_without_several_devices_says_that_it_rehearses_nothing(rehearse, framework, monkeypatch, tmp_path):
+    monkeypatch.setattr(processes, "__file__", str(tmp_path / "processes.py"))
+    report = rehearse("--accelerator.devices=1")
+    assert report.code == 2, report
+    assert f"wrong: {framework}: doctor {TASK}: this project was made without the feature 'scale'" in report.out
+
+
 def test_what_does_not_fit_is_wrong_with_the_way_out(rehearse, framework, monkeypatch):
-    monkeypatch.setattr("{{cookiecutter.package_name}}.engine.cli.apart", lambda *_: {"parameters": 3 * 2**20})
+    monkeypatch.setattr("{{cookiecutter.package_name}}.engine.scale.doctor.apart", lambda *_: {"parameters": 3 * 2**20})
     report = rehearse("--accelerator.devices=2", "--memory=0.0009765625")
     assert report.code == 2
     assert f"wrong: {framework}: a gpu would hold 3 MiB, but has 1 MiB: raise" in report.out

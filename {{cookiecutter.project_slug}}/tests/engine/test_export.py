@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import FRAMEWORKS, SMALL, TASK, final_weights, steps
+from conftest import FRAMEWORKS, steps
 from exporting import FIRST, OWN, assert_exported, short_run
+from helpers import SMALL, TASK, final_weights
 
 from {{cookiecutter.package_name}} import load_config
 from {{cookiecutter.package_name}}.engine import task as tasks
-from {{cookiecutter.package_name}}.engine.export import formats
-from {{cookiecutter.package_name}}.engine.run import read_record, read_result
 from {{cookiecutter.package_name}}.engine import workflow
+from {{cookiecutter.package_name}}.engine.export import formats
+from {{cookiecutter.package_name}}.engine.folder import read_record, read_result
 from {{cookiecutter.package_name}}.engine.weights import read
 
 

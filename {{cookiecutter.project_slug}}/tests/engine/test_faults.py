@@ -15,13 +15,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
-from conftest import FRAMEWORKS, SMALL, TASK, final_weights, history, steps, values_of
+from conftest import FRAMEWORKS, history, steps, values_of
+from helpers import SMALL, TASK, final_weights
 from killed import MOMENTS
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from {{cookiecutter.package_name}}.engine import registry
-from {{cookiecutter.package_name}}.engine.run import Run, read_record, read_result
-from {{cookiecutter.package_name}}.engine import progress, session, workflow
+from {{cookiecutter.package_name}}.engine import progress, registry, session, workflow
+from {{cookiecutter.package_name}}.engine.folder import read_record, read_result
+from {{cookiecutter.package_name}}.engine.run import Run
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither SIGKILL nor limits")
 

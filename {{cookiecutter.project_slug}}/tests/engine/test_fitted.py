@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from {{cookiecutter.package_name}} import load_config
-from {{cookiecutter.package_name}}.engine.config import PositiveInt, option, options_help, read_options
+from {{cookiecutter.package_name}}.engine.config import PositiveInt, option
 from {{cookiecutter.package_name}}.engine.data.sources import Arrays, Dataset, digest
 from {{cookiecutter.package_name}}.engine.errors import InputError
-from {{cookiecutter.package_name}}.engine.run import Run, check_spec, read_spec
+from {{cookiecutter.package_name}}.engine.folder import check_spec, read_spec
+from {{cookiecutter.package_name}}.engine.layers import read_options
 from {{cookiecutter.package_name}}.engine.registry import frameworks
+from {{cookiecutter.package_name}}.engine.run import Run
 
 SPEC = {"classes": ["a", "b"], "shape": (2, 3), "tokenizer.json": '{"é": 1}', "means.npy": np.arange(3.0)}
 
@@ -151,7 +153,6 @@ class Options:
 def test_options_of_predictions_have_values_of_their_type():
     assert read_options(Options, {"top": "3"}) == Options(3, "")
     assert read_options(Options, {"top": 3, "name": "a"}) == Options(3, "a")
-    assert options_help(Options) == ["--top   how many (10)", "--name  whose ('')"]
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.numpy import save
 
-from {{cookiecutter.package_name}}.engine import cli as commands
 from {{cookiecutter.package_name}}.engine import config as configs
-from {{cookiecutter.package_name}}.engine import registry, weights
-from {{cookiecutter.package_name}}.engine.data import files, images, tables
+from {{cookiecutter.package_name}}.engine import layers, registry, weights
+from {{cookiecutter.package_name}}.engine.commands import train
+from {{cookiecutter.package_name}}.engine.data import download, images, tables
 from {{cookiecutter.package_name}}.engine.registry import load_config
+from {{cookiecutter.package_name}}.engine.scale import doctor
 
 
 def tar(mode):
@@ -56,7 +57,7 @@ def unpack(path):
     inside = path.parent / "inside"
     inside.mkdir(exist_ok=True)
     try:
-        files.unpack(path, inside)
+        download.unpack(path, inside)
     finally:
         assert {entry.name for entry in path.parent.iterdir()} <= {path.name, "inside"}
         assert not [entry for entry in inside.iterdir() if entry.name.startswith(".unpack-")]
@@ -73,7 +74,7 @@ READERS = {
     "zip": (".zip", zipped(zipfile.ZIP_DEFLATED), unpack),
     "zip, stored": (".zip", zipped(zipfile.ZIP_STORED), unpack),
     "zip, lzma": (".zip", zipped(zipfile.ZIP_LZMA), unpack),
-    "gz": (".gz", gzip.compress(b"hello" * 50), files.read_gzip),
+    "gz": (".gz", gzip.compress(b"hello" * 50), download.read_gzip),
     "table": (".csv", TABLE.encode(), read_numbers),
     "jpeg": (".jpg", picture("JPEG"), lambda path: images.centre_crop(str(path), 16, 20, channels=3)),
     "jpeg, progressive": (".jpg", picture("JPEG", progressive=True), lambda p: images.decode(str(p), channels=1)),
@@ -82,7 +83,7 @@ READERS = {
     "gif": (".png", picture("GIF"), lambda path: images.decode(str(path), channels=3)),
     "bmp": (".png", picture("BMP"), lambda path: images.decode(str(path), channels=3)),
     "safetensors": (".safetensors", save(WEIGHTS), weights.read),
-    "yaml": (".yaml", b"trainer: {epochs: 3}\nname: x\ndata:\n  batch_size: 4\n", configs.read_yaml),
+    "yaml": (".yaml", b"trainer: {epochs: 3}\nname: x\ndata:\n  batch_size: 4\n", layers.read_yaml),
 }
 
 
@@ -152,8 +153,9 @@ lines = st.tuples(st.sampled_from(COMMANDS), st.lists(values, max_size=2), st.li
 @tries(100, 1000)
 def test_a_command_ends_well_or_with_one_line(cli, project, monkeypatch, count):
     """What would train or look for devices is not begun: that they do is tested elsewhere."""
-    for name in ("_train_one", "_train_both", "_rehearse"):
-        monkeypatch.setattr(commands, name, lambda *_: 0)
+    for name in ("_train_one", "_train_both"):
+        monkeypatch.setattr(train, name, lambda *_: 0)
+    monkeypatch.setattr(doctor, "rehearsed", lambda *_: [])
     for framework in registry.frameworks().values():
         monkeypatch.setattr(framework, "hardware", lambda: Nothing())
 

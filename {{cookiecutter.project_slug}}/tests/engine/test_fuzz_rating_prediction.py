@@ -5,8 +5,8 @@ import pytest
 from hostile import QUICK, data_or_one_line, each_of, mutations, tries
 
 from {{cookiecutter.package_name}}.engine import task as tasks
-from {{cookiecutter.package_name}}.tasks.rating_prediction import data
 from {{cookiecutter.package_name}}.engine.registry import load_config
+from {{cookiecutter.package_name}}.tasks.rating_prediction import data
 
 
 def rows(count, line, header=""):

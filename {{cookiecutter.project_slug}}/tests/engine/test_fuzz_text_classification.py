@@ -4,8 +4,8 @@ import pytest
 from hostile import QUICK, data_or_one_line, each_of, mutations, tries
 
 from {{cookiecutter.package_name}}.engine import task as tasks
-from {{cookiecutter.package_name}}.tasks.text_classification import tokens
 from {{cookiecutter.package_name}}.engine.registry import load_config
+from {{cookiecutter.package_name}}.tasks.text_classification import tokens
 
 TABLE = ("text,label\n" + "".join(f"some text {i},{'ab'[i % 2]}\n" for i in range(30))).encode()
 

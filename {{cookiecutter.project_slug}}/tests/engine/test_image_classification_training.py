@@ -6,10 +6,9 @@ from conftest import FRAMEWORKS, history, small, steps, values_of
 
 from {{cookiecutter.package_name}} import load, load_config, train
 from {{cookiecutter.package_name}}.engine import task as tasks
+from {{cookiecutter.package_name}}.engine import workflow
 from {{cookiecutter.package_name}}.engine.config import flatten, to_dict
 from {{cookiecutter.package_name}}.engine.errors import InputError
-from {{cookiecutter.package_name}}.engine.run import read_result
-from {{cookiecutter.package_name}}.engine import workflow
 
 TASK = tasks.find("image_classification")
 
@@ -44,14 +43,6 @@ def test_a_model_learns_from_images_of_every_augmentation(project, framework):
     folder = workflow.train(config(framework, *steps(30), "--trainer.val_every=10", *options))
     first, *_, last = values_of(folder, "val/loss").values()
     assert last < first
-
-
-def test_debug_overfit_learns_one_batch_by_heart(project, framework):
-    hindering = ("--model.dropout=0.5", "--optimizer.weight_decay=1", "--optimizer.learning_rate=0.01")
-    folder = workflow.train(config(framework, "--debug=overfit", *hindering))
-    *_, last = values_of(folder, "train/loss").values()
-    assert last < TASK.overfit.loss
-    assert read_result(folder)["steps"] == TASK.overfit.steps
 
 
 def test_debug_overfit_takes_away_what_hinders_it(framework):

@@ -11,7 +11,21 @@ from PIL import Image, ImageOps
 from {{cookiecutter.package_name}}.engine.data import files as data_files
 from {{cookiecutter.package_name}}.engine.data import folders, images
 from {{cookiecutter.package_name}}.engine.data.bad import Bad
-from {{cookiecutter.package_name}}.engine.data.images import Decoded, Files, apply_views, centre_crop, decode, draw_crops, draw_mix, draw_views, exact, fitted, list_folder, list_images, random_resized_crop
+from {{cookiecutter.package_name}}.engine.data.images import (
+    Decoded,
+    Files,
+    apply_views,
+    centre_crop,
+    decode,
+    draw_crops,
+    draw_mix,
+    draw_views,
+    exact,
+    fitted,
+    list_folder,
+    list_images,
+    random_resized_crop,
+)
 from {{cookiecutter.package_name}}.engine.errors import InputError
 
 OFF = {"shift": 0, "flip": False, "cutout": 0}

@@ -1,22 +1,18 @@
 """Runs of language modelling on a miniature of each layout of files: what they measure, show and write."""
 
-import math
-
 import numpy as np
 import pytest
-from conftest import FRAMEWORKS, final_weights, load_data, small, steps, values_of
+from conftest import FRAMEWORKS, small, steps, values_of
 from safetensors.numpy import save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from test_gpt import published_logits, published_weights
-from test_language_modeling import TEXT, everything, gpt2_tokenizer, write
+from test_gpt import published_weights
+from test_language_modeling_texts import TEXT, gpt2_tokenizer, write
 
-from {{cookiecutter.package_name}} import load, load_config
+from {{cookiecutter.package_name}} import load
 from {{cookiecutter.package_name}}.engine import task as tasks
 from {{cookiecutter.package_name}}.engine.errors import InputError
-from {{cookiecutter.package_name}}.models.gpt import TURNED
-from {{cookiecutter.package_name}}.engine.run import read_config, read_result, read_spec
+from {{cookiecutter.package_name}}.engine.folder import read_result, read_spec
 from {{cookiecutter.package_name}}.tasks.language_modeling import tokens
-from {{cookiecutter.package_name}}.engine import workflow
 
 TASK = tasks.find("language_modeling")
 CITIZEN = "First Citizen:\nBefore we proceed any further, hear me speak.\n\nAll:\nSpeak, speak.\n\n"
@@ -72,22 +68,6 @@ def test_a_run_learns(folder):
     assert last < first
 
 
-def test_metrics_are_those_over_all_tokens_of_the_split(tuned, framework):
-    """By the weights that the run has kept, in NumPy."""
-    folder = tuned[framework]
-    weights = {n: v.T if n.endswith(TURNED) else v for n, v in final_weights(folder, "best").items()}
-    batch = everything(load_data(load_config(saved=read_config(folder))).test)
-    nats = []
-    for row in batch["tokens"]:
-        row = row[row >= 0]
-        logits = published_logits(weights, row[:-1])
-        nats += [np.log(np.exp(logits).sum(-1)) - logits[np.arange(len(row) - 1), row[1:]]]
-    nats, metrics = np.concatenate(nats), read_result(folder)["metrics"]
-    assert metrics["test/loss"] == pytest.approx(nats.mean(), rel=1e-5)
-    assert metrics["test/perplexity"] == pytest.approx(math.exp(nats.mean()), rel=1e-5)
-    assert metrics["test/bits_per_byte"] == pytest.approx(nats.sum() / math.log(2) / batch["bytes"].sum(), rel=1e-5)
-
-
 def test_evaluation_gives_the_same_again(cli, folder):
     outcome = cli("evaluate", folder, "--data.batch_size=5")
     printed = {line.split()[0]: float(line.split()[1]) for line in outcome.out.splitlines()}
@@ -111,42 +91,12 @@ def test_it_shows_a_text_of_validation_with_what_the_model_took_for_likelier(fol
     assert "⏎" in text and "    " in text
 
 
-def test_a_guess_stands_below_the_token_that_it_should_have_been():
-    spec = {"tokenizer.json": tokens.Bpe.fit(["aaab" * 9], 258).content}
-    pieces = tokens.of_spec(spec).pieces
-    a, b, newline, longer = (pieces.index(piece) for piece in (b"a", b"b", b"\n", b"aa"))
-    batch = {"tokens": np.array([[b, a, newline, b, b, -1]])}
-    outputs = {"token": np.array([[a, a, longer, b, b]])}
-    *_, above, below = TASK.examples(batch, outputs, spec)["examples"].splitlines()
-    assert (above, below.rstrip()) == ("    a⏎b b", "     aaa")
-
-
 def test_the_projector_gets_the_vectors_of_tokens(folder):
     labels = (folder / "projector" / "wte_embedding_labels.tsv").read_text(encoding="utf-8").splitlines()
     assert len(labels) == read_spec(folder)["vocabulary"] and "" not in labels
 
 
 # Text that goes on.
-
-
-def test_prediction_prints_what_follows_the_prompt(cli, folder):
-    outcome = cli("predict", folder, "--prompt", "Sp", "--tokens=7", "--temperature=0")
-    assert outcome.code == 0 and outcome.err == ""
-    assert outcome.out == load(folder).predict("Sp", tokens=7, temperature=0)[0]["output"] + "\n"
-
-
-def test_without_temperature_each_token_is_the_likeliest(plays, framework):
-    """Of what is read: with a full context the last half of it is read anew."""
-    predictor = load(plays[framework])
-    text, context = "Speak", 16
-    start = 0
-    for _ in range(30):
-        if len(text) - start > context:
-            start = len(text) - context // 2
-        likeliest = predictor.outputs([text[start:]])["token"][0, len(text) - start - 1]
-        text += tokens.of_spec(predictor.spec).pieces[likeliest].decode()
-    assert predictor.predict("Speak", tokens=30, temperature=0) == [{"input": "Speak", "output": text[5:]}]
-    assert predictor.predict("Speak", tokens=30, top_k=1)[0]["output"] == text[5:]
 
 
 def test_a_text_depends_on_the_seed_alone(cli, plays, framework):
@@ -178,11 +128,3 @@ def test_weights_of_another_vocabulary_are_one_line(complaint, files, framework)
     words = ("train", TASK.name, *small(TASK.name), "--framework", framework, f"--init={files}/old/model.safetensors")
     line = complaint(*words, "--model.layers=2", "--model.width=8", "--model.context=6")
     assert "wte.weight is [300, 8] and should be" in line
-
-
-def test_debug_overfit_learns_one_batch_by_heart(project, framework):
-    options = ("--debug=overfit", "--accelerator=cpu", "--model.dropout=0.5", "--optimizer.weight_decay=1")
-    options += ("--model.layers=1", "--data.batch_size=4", "--data.val_fraction=0.01")
-    folder = workflow.train(load_config(TASK.name, ["--framework", framework, *options]))
-    *_, last = values_of(folder, "train/loss").values()
-    assert last < TASK.overfit.loss

@@ -6,9 +6,9 @@ import torch
 from test_bert import CLASSES, PADDING, POSITIONS, SIZES, TINY, TOKENS, VOCABULARY, expected, published
 
 from {{cookiecutter.package_name}}.engine.errors import InputError
+from {{cookiecutter.package_name}}.engine.lightning.weights import put
 from {{cookiecutter.package_name}}.models.bert import BertConfig
 from {{cookiecutter.package_name}}.models.bert.torch import BertClassifier
-from {{cookiecutter.package_name}}.engine.lightning.weights import put
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from datetime import timedelta
 import numpy as np
 import pytest
 import torch
-from conftest import MONITOR, SMALL, TASK, history, load_data, steps, values_of
+from conftest import history, steps, values_of
+from helpers import MONITOR, SMALL, TASK, load_data
 from lightning.pytorch import Callback
 from lightning.pytorch import callbacks as stock
 from lightning.pytorch.loggers import CSVLogger
@@ -23,9 +24,9 @@ from {{cookiecutter.package_name}} import build, load, train
 from {{cookiecutter.package_name}}.engine import registry
 from {{cookiecutter.package_name}}.engine import task as tasks
 from {{cookiecutter.package_name}}.engine.errors import InputError, RunError
-from {{cookiecutter.package_name}}.extensions import lightning as extensions
-from {{cookiecutter.package_name}}.engine.run import read_record, read_result
+from {{cookiecutter.package_name}}.engine.folder import read_record, read_result
 from {{cookiecutter.package_name}}.engine.session import Progress
+from {{cookiecutter.package_name}}.extensions import lightning as extensions
 
 Module = tasks.twin(tasks.find(TASK), "lightning").Module
 EPOCH = 4  # steps, of `epochs`

@@ -4,7 +4,8 @@ import itertools
 
 import pytest
 import torch
-from conftest import load_data, make_engine, steps, values_of, without_dropout
+from conftest import make_engine, steps, values_of, without_dropout
+from helpers import load_data
 from test_lightning_changes import (
     EPOCH,
     Module,
@@ -22,12 +23,12 @@ from torchmetrics import Metric, MetricCollection
 
 from {{cookiecutter.package_name}} import build, train
 from {{cookiecutter.package_name}}.engine.errors import InputError, RunError
-from {{cookiecutter.package_name}}.extensions import lightning as extensions
-from {{cookiecutter.package_name}}.engine.run import read_record, read_result
-from {{cookiecutter.package_name}}.engine.lightning import trainer as trainer_module
+from {{cookiecutter.package_name}}.engine.folder import read_record, read_result
+from {{cookiecutter.package_name}}.engine.lightning import flags
+from {{cookiecutter.package_name}}.engine.lightning.flags import make_trainer
 from {{cookiecutter.package_name}}.engine.lightning.manual import ManualModule
-from {{cookiecutter.package_name}}.engine.lightning.trainer import make_trainer
 from {{cookiecutter.package_name}}.engine.schedule import LOSS_SCALE, learning_rate
+from {{cookiecutter.package_name}}.extensions import lightning as extensions
 
 PLAIN = ("--optimizer.name=sgd", "--optimizer.momentum=0", "--optimizer.weight_decay=0")
 
@@ -207,7 +208,9 @@ def test_an_update_that_is_skipped_is_one_that_has_not_been_for_any_optimizer(pr
 @pytest.mark.filterwarnings("ignore:`training_step` returned `None`:UserWarning")
 @pytest.mark.parametrize("weight", [0, torch.tensor(0.0)])
 @pytest.mark.parametrize("precision", ["float32", "float16"])
-def test_the_update_of_a_batch_that_weighs_nothing_is_left_out_and_counted(project, weight, precision):
+def test_the_update_of_a_batch_that_weighs_nothing_is_left_out_and_counted(project, weight, precision, monkeypatch):
+    monkeypatch.setattr(flags, "LOSS_SCALE", 2.0**10)  # no gradient overflows
+
     class Weightless(Module):
         def training_step(self, batch, batch_idx):
             if self.step == 2:
@@ -301,7 +304,7 @@ def update(run, recorder):
 def test_float16_clips_and_logs_the_gradient_that_is_not_scaled(project, fused, monkeypatch):
     own = {} if fused else {"sgd": lambda groups, config: torch.optim.SGD(groups, config.learning_rate)}
     monkeypatch.setattr(extensions, "OPTIMIZERS", own)
-    monkeypatch.setattr(trainer_module, "LOSS_SCALE", 2.0**10)  # the first gradient does not overflow
+    monkeypatch.setattr(flags, "LOSS_SCALE", 2.0**10)  # the first gradient does not overflow
     norms = {}
     for precision in ("float32", "float16"):
         options = (*plain(*PLAIN), f"--accelerator.precision={precision}", "--optimizer.learning_rate=1")
@@ -313,11 +316,11 @@ def test_float16_clips_and_logs_the_gradient_that_is_not_scaled(project, fused, 
 
 def test_flags_of_clipping_win_over_the_config():
     settings = config(*steps(1), *PLAIN, "--optimizer.learning_rate=1")
-    for flags, largest, norm in (
+    for clipping, largest, norm in (
         ({"gradient_clip_val": 0.01}, None, 0.01),
         ({"gradient_clip_val": 1e-4, "gradient_clip_algorithm": "value"}, 1e-4, None),
     ):
-        module, data, trainer = build(settings, **flags)
+        module, data, trainer = build(settings, **clipping)
         before = weights(module)
         trainer.fit(module, data)
         change = torch.cat([(value - before[name]).flatten() for name, value in weights(module).items()])

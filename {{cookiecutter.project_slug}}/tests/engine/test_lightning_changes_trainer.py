@@ -11,14 +11,15 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
-from conftest import First, load_data, steps, without_dropout
+from conftest import steps, without_dropout
+from helpers import First, load_data
 from lightning.pytorch.tuner import Tuner
 from test_lightning_changes import EPOCH, Module, Recorder, assert_same, config, epochs, last_checkpoint, rows, weights
 from torch.utils.data import DataLoader
 
 from {{cookiecutter.package_name}} import build, load, train
 from {{cookiecutter.package_name}}.engine.data.batches import TrainBatches
-from {{cookiecutter.package_name}}.engine.run import read_record, read_result
+from {{cookiecutter.package_name}}.engine.folder import read_record, read_result
 
 # What Lightning advises whoever makes a Trainer or a DataLoader without care.
 pytestmark = pytest.mark.filterwarnings(
@@ -249,11 +250,10 @@ def test_a_module_is_copied_and_pickled(trained):
         expected = module(batch)
         for other in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
             assert_same(other(batch), expected)
-    # Also while it is under training, and what trains it.
-    fitted_module, trainer, _ = fitted(*steps(1))
+    # Also while it is under training.
+    fitted_module, *_ = fitted(*steps(1))
     assert_same(weights(copy.deepcopy(fitted_module)), weights(fitted_module))
     assert_same(weights(pickle.loads(pickle.dumps(fitted_module))), weights(fitted_module))
-    assert pickle.loads(pickle.dumps(trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor))() is None
 
 
 def test_two_runs_in_one_process_are_the_same(project):

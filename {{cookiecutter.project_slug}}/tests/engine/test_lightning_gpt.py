@@ -5,9 +5,9 @@ import pytest
 import torch
 from test_gpt import CONFIG, PARAMETERS, TOKENS, VOCABULARY, expected_logits, published_weights
 
+from {{cookiecutter.package_name}}.engine.lightning.weights import put
 from {{cookiecutter.package_name}}.models.gpt import VARIANTS
 from {{cookiecutter.package_name}}.models.gpt.torch import GPT
-from {{cookiecutter.package_name}}.engine.lightning.weights import put
 
 
 def published(dtype):

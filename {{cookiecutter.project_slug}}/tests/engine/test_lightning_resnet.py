@@ -6,11 +6,11 @@ import torch
 from test_resnet import PARAMETERS, timm_file, timm_weights
 
 from {{cookiecutter.package_name}}.engine.errors import InputError
+from {{cookiecutter.package_name}}.engine.lightning.weights import get, put
+from {{cookiecutter.package_name}}.engine.weights import read
 from {{cookiecutter.package_name}}.models.layers.torch import BatchNorm
 from {{cookiecutter.package_name}}.models.resnet import ResNetConfig
 from {{cookiecutter.package_name}}.models.resnet.torch import ResNet
-from {{cookiecutter.package_name}}.engine.lightning.weights import get, put
-from {{cookiecutter.package_name}}.engine.weights import read
 
 
 def create(name):

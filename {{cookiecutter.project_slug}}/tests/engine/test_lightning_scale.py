@@ -1,6 +1,7 @@
 """Several processes train what one does: the same losses, weights and metrics, a state for any number of them."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -10,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL, TASK, final_weights, history, small, steps, values_of, without_dropout
+from conftest import history, small, steps, values_of, without_dropout
+from helpers import SMALL, TASK, final_weights
 
+from {{cookiecutter.package_name}}.engine import registry, workflow
 from {{cookiecutter.package_name}}.engine import task as tasks
-from {{cookiecutter.package_name}}.engine import registry
-from {{cookiecutter.package_name}}.engine.run import read_record
-from {{cookiecutter.package_name}}.engine import workflow
+from {{cookiecutter.package_name}}.engine.folder import read_record
+from {{cookiecutter.package_name}}.engine.lightning.flags import make_trainer
+from {{cookiecutter.package_name}}.engine.scale.lightning.processes import ask_nobody
 
 TEXT = "language_modeling"
 needs_text = pytest.mark.skipif(TEXT not in tasks.names(), reason="no other task has a transformer so small")
@@ -72,6 +75,14 @@ def apart(a, b):
     logged = max(abs(values_of(a, tag)[step] - x) for tag in tags for step, x in values_of(b, tag).items())
     one, other = final_weights(a), final_weights(b)
     return logged, max(np.abs(one[name] - other[name]).max() for name in one)
+
+
+def test_what_lightning_asks_after_each_step_is_still_there_and_nobody_is_asked():
+    trainer = make_trainer(registry.load_config(TASK, [*SMALL, "--framework=lightning"]))
+    loop = trainer.fit_loop.epoch_loop
+    assert callable(loop._broadcast_sigterm_tensor)
+    ask_nobody(trainer)
+    assert pickle.loads(pickle.dumps(loop._broadcast_sigterm_tensor))() is None  # as ddp_spawn pickles a trainer
 
 
 def test_two_processes_train_as_one_does(project):

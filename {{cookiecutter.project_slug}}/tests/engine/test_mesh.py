@@ -1,17 +1,17 @@
 """How devices and processes share a batch."""
 
-import dataclasses
-
 import numpy as np
 import pytest
-from conftest import FRAMEWORKS, SMALL, TASK, load_data
+from conftest import FRAMEWORKS
+from helpers import SMALL, TASK, load_data
 
 from {{cookiecutter.package_name}}.engine import registry
 from {{cookiecutter.package_name}}.engine.config import AcceleratorConfig, MeshConfig
 from {{cookiecutter.package_name}}.engine.data.batches import Share, TrainBatches, eval_batches
 from {{cookiecutter.package_name}}.engine.errors import InputError
-from {{cookiecutter.package_name}}.engine.processes import ALONE, in_turn, led
-from {{cookiecutter.package_name}}.engine.mesh import Mesh
+from {{cookiecutter.package_name}}.engine.processes import ALONE
+from {{cookiecutter.package_name}}.engine.scale.mesh import Mesh
+from {{cookiecutter.package_name}}.engine.scale.processes import Several
 
 
 def mesh(devices, **sizes):
@@ -78,13 +78,13 @@ def test_processes_together_evaluate_every_example_once():
 # Processes that agree, here in threads' place: each is asked in turn.
 
 
-@dataclasses.dataclass
-class Told:
+class Told(Several):
     """One of two processes, which hears what the leader has said."""
 
-    rank: int
-    said: list
-    count: int = 2
+    count = 2
+
+    def __init__(self, rank, said):
+        self.rank, self.said = rank, said
 
     def share(self, value):
         if self.rank == 0:
@@ -94,8 +94,8 @@ class Told:
 
 def test_the_leader_decides_for_all():
     said = []
-    assert led(Told(0, said), lambda: {"folder": "a"}) == {"folder": "a"}
-    assert led(Told(1, said), lambda: 1 / 0) == {"folder": "a"}
+    assert Told(0, said).led(lambda: {"folder": "a"}) == {"folder": "a"}
+    assert Told(1, said).led(lambda: 1 / 0) == {"folder": "a"}
 
 
 def test_a_mistake_that_the_leader_finds_ends_all():
@@ -103,11 +103,11 @@ def test_a_mistake_that_the_leader_finds_ends_all():
         raise InputError("no such file")
 
     said = []
-    assert refused(led, Told(0, said), work) == refused(led, Told(1, said), lambda: 1 / 0) == "no such file"
+    assert refused(Told(0, said).led, work) == refused(Told(1, said).led, lambda: 1 / 0) == "no such file"
 
 
 def test_the_leader_goes_first():
     said, order = [], []
-    assert in_turn(Told(0, said), lambda: order.append(0) or "first") == "first"
-    assert in_turn(Told(1, said), lambda: order.append(1) or "second") == "second"
-    assert order == [0, 1] and in_turn(ALONE, lambda: "alone") == "alone"
+    assert Told(0, said).in_turn(lambda: order.append(0) or "first") == "first"
+    assert Told(1, said).in_turn(lambda: order.append(1) or "second") == "second"
+    assert order == [0, 1] and ALONE.in_turn(lambda: "alone") == "alone"

@@ -7,14 +7,14 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 import pytest
-from conftest import SMALL, TASK, First, load_data, make_engine, steps, values_of
+from conftest import make_engine, steps, values_of
+from helpers import SMALL, TASK, First, load_data
 
 from {{cookiecutter.package_name}} import build, train
-from {{cookiecutter.package_name}}.engine import registry
+from {{cookiecutter.package_name}}.engine import processes, registry, session, workflow
 from {{cookiecutter.package_name}}.engine.data.batches import TrainBatches
 from {{cookiecutter.package_name}}.engine.errors import InputError
-from {{cookiecutter.package_name}}.engine.run import read_record
-from {{cookiecutter.package_name}}.engine import session, workflow
+from {{cookiecutter.package_name}}.engine.folder import read_record
 from {{cookiecutter.package_name}}.engine.nnx import devices
 from {{cookiecutter.package_name}}.engine.nnx.train_state import LossScale
 from {{cookiecutter.package_name}}.engine.schedule import LOSS_SCALE_STEPS
@@ -148,6 +148,14 @@ def test_the_extra_is_named_only_where_what_it_brings_is_not_installed(complaint
     monkeypatch.setattr(util, "find_spec", lambda name: plugin if name.startswith("jax_cuda") else find(name))
     line = complaint("train", TASK, "--framework=nnx", *SMALL, "--accelerator=gpu")
     assert ("install the extra [gpu]" in line) == (not installed)
+
+
+def test_processes_that_were_started_are_refused_by_a_project_that_is_made_for_one(complaint, monkeypatch, tmp_path):
+    monkeypatch.setattr(processes, "__file__", str(tmp_path / "processes.py"))
+    monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", "there:1234")
+    line = complaint("train", TASK, "--framework=nnx", *SMALL)
+    what = "JAX_COORDINATOR_ADDRESS = 'there:1234' in the environment"
+    assert line == f"error: {what}: this project was made without the feature 'scale'\n"
 
 
 def test_a_checkpoint_of_an_earlier_version_is_told(project, cli):

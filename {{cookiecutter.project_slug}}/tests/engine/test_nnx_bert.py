@@ -8,9 +8,9 @@ from flax import nnx
 from test_bert import CLASSES, PADDING, POSITIONS, SIZES, TINY, TOKENS, VOCABULARY, expected, published
 
 from {{cookiecutter.package_name}}.engine.errors import InputError
+from {{cookiecutter.package_name}}.engine.nnx.weights import put
 from {{cookiecutter.package_name}}.models.bert import BertConfig
 from {{cookiecutter.package_name}}.models.bert.nnx import BertClassifier
-from {{cookiecutter.package_name}}.engine.nnx.weights import put
 
 
 def abstract(config=TINY, vocabulary=VOCABULARY, length=TOKENS.shape[1], **dtypes):

@@ -14,21 +14,21 @@ import optax
 import orbax.checkpoint as ocp
 import pytest
 from clu import metrics
-from conftest import load_data, make_engine, values_of
+from conftest import make_engine, values_of
 from flax import linen as nn
 from flax import nnx, struct, traverse_util
+from helpers import load_data
 
 from {{cookiecutter.package_name}} import load, train
-from {{cookiecutter.package_name}}.engine import registry
+from {{cookiecutter.package_name}}.engine import registry, workflow
 from {{cookiecutter.package_name}}.engine import task as tasks
 from {{cookiecutter.package_name}}.engine.config import DataConfig, ModelConfig
 from {{cookiecutter.package_name}}.engine.data.batches import TrainBatches
 from {{cookiecutter.package_name}}.engine.data.sources import Arrays, Dataset
 from {{cookiecutter.package_name}}.engine.errors import InputError
-from {{cookiecutter.package_name}}.engine.run import read_record, read_result
-from {{cookiecutter.package_name}}.engine.task import Loss
-from {{cookiecutter.package_name}}.engine import workflow
+from {{cookiecutter.package_name}}.engine.folder import read_record, read_result
 from {{cookiecutter.package_name}}.engine.nnx import checkpoint
+from {{cookiecutter.package_name}}.engine.task import Loss
 
 # A task that no project has, as small as can be: a number for each short series of vectors.
 LENGTH, WIDTH, UNITS = 5, 3, 4

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from conftest import SMALL, TASK, make_engine, values_of
+from conftest import make_engine, values_of
+from helpers import SMALL, TASK
 from test_nnx_changes import OPTIMIZER, arrays, assert_same, batches, by_hand, config, fresh, last, linear, opened
 from test_nnx_changes import made as made  # a fixture
 

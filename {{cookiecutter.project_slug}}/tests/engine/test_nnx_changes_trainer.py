@@ -14,8 +14,9 @@ import numpy as np
 import optax
 import orbax.checkpoint as ocp
 import pytest
-from conftest import history, load_data, make_engine, values_of
+from conftest import history, make_engine, values_of
 from flax import nnx
+from helpers import load_data
 from jax.experimental.compilation_cache import compilation_cache
 from test_nnx_changes import (
     OPTIMIZER,
@@ -37,14 +38,13 @@ from test_nnx_changes import (
 from test_nnx_changes import made as made  # a fixture
 
 from {{cookiecutter.package_name}} import load, train
-from {{cookiecutter.package_name}}.engine import registry
+from {{cookiecutter.package_name}}.engine import registry, workflow
 from {{cookiecutter.package_name}}.engine import task as tasks
 from {{cookiecutter.package_name}}.engine.errors import InputError
-from {{cookiecutter.package_name}}.extensions import nnx as extensions
-from {{cookiecutter.package_name}}.engine.task import Loss
-from {{cookiecutter.package_name}}.engine import workflow
 from {{cookiecutter.package_name}}.engine.nnx import loop
 from {{cookiecutter.package_name}}.engine.session import Progress
+from {{cookiecutter.package_name}}.engine.task import Loss
+from {{cookiecutter.package_name}}.extensions import nnx as extensions
 
 
 def busy(rngs, **dtypes):

@@ -7,9 +7,9 @@ import pytest
 from flax import nnx
 from test_gpt import CONFIG, PARAMETERS, TOKENS, VOCABULARY, expected_logits, published_weights
 
+from {{cookiecutter.package_name}}.engine.nnx.weights import put
 from {{cookiecutter.package_name}}.models.gpt import VARIANTS
 from {{cookiecutter.package_name}}.models.gpt.nnx import GPT
-from {{cookiecutter.package_name}}.engine.nnx.weights import put
 
 
 def abstract(config, vocabulary, dtype=jnp.float32):

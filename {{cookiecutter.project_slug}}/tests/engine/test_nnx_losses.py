@@ -7,19 +7,19 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from conftest import SMALL, TASK, load_data, make_engine, steps, values_of
+from conftest import make_engine, steps, values_of
 from flax import nnx
+from helpers import SMALL, TASK, load_data
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from {{cookiecutter.package_name}}.engine import registry, workflow
 from {{cookiecutter.package_name}}.engine import task as tasks
-from {{cookiecutter.package_name}}.engine import registry
 from {{cookiecutter.package_name}}.engine.data.batches import TrainBatches
 from {{cookiecutter.package_name}}.engine.errors import InputError
-from {{cookiecutter.package_name}}.extensions import nnx as own
-from {{cookiecutter.package_name}}.engine.task import Loss
-from {{cookiecutter.package_name}}.engine import workflow
 from {{cookiecutter.package_name}}.engine.nnx import loop
 from {{cookiecutter.package_name}}.engine.session import check_parts
+from {{cookiecutter.package_name}}.engine.task import Loss
+from {{cookiecutter.package_name}}.extensions import nnx as own
 
 TWIN = tasks.twin(tasks.find(TASK), "nnx")
 

@@ -8,11 +8,11 @@ from flax import nnx
 from test_resnet import PARAMETERS, timm_file, timm_weights
 
 from {{cookiecutter.package_name}}.engine.errors import InputError
+from {{cookiecutter.package_name}}.engine.nnx.weights import get, put
+from {{cookiecutter.package_name}}.engine.weights import read
 from {{cookiecutter.package_name}}.models.layers.nnx import BatchNorm
 from {{cookiecutter.package_name}}.models.resnet import ResNetConfig
 from {{cookiecutter.package_name}}.models.resnet.nnx import ResNet
-from {{cookiecutter.package_name}}.engine.nnx.weights import get, put
-from {{cookiecutter.package_name}}.engine.weights import read
 
 
 def abstract(name):

@@ -10,10 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import SMALL, TASK, history, small, steps
+from conftest import history, small, steps
+from helpers import SMALL, TASK
 
 from {{cookiecutter.package_name}}.engine import task as tasks
-from {{cookiecutter.package_name}}.engine.run import read_record, read_result
+from {{cookiecutter.package_name}}.engine.folder import read_record, read_result
 
 FLOAT64 = "--accelerator.precision=float64"
 RUN = ("--trainer.accumulate=2", "--optimizer.clip_norm=0.5", "--optimizer.ema_decay=0.9", FLOAT64)
@@ -22,17 +23,18 @@ import json, sys
 import jax
 import numpy as np
 jax.config.update("jax_num_cpu_devices", 8)
-from conftest import load_data, make_engine
 from {{cookiecutter.package_name}}.engine import registry
+from {{cookiecutter.package_name}}.engine import task as tasks
 from {{cookiecutter.package_name}}.engine.data.batches import TrainBatches, eval_batches
-from {{cookiecutter.package_name}}.engine.nnx import mesh
+from {{cookiecutter.package_name}}.engine.scale.nnx import mesh
+from {{cookiecutter.package_name}}.engine.workflow import create_engine
 
 mesh.SMALL = 16  # models of tests are small
 
 def made(task, options):
     settings = registry.load_config(task, ["--framework=nnx", *options])
-    data = load_data(settings)
-    engine = make_engine(settings, data.spec)
+    data = tasks.find(task).load(settings, None)
+    engine = create_engine(settings, data.spec)
     batches = TrainBatches(data, settings.data.batch_size, settings.seed, False, engine.share)
     return settings, data, engine, batches, engine.train_step(data.augment)
 
@@ -55,8 +57,7 @@ def run_in(settings, data, engine, batches, step):
 
 def lower(task, options, platform):
     settings, data, engine, batches, step = made(task, options)
-    place = lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
-    state = jax.tree.map(place, engine.shapes, engine.shardings)
+    state = engine.devices.placed(engine.shapes)
     batch = engine.devices.cut(batches.stack(0, 1), 1)
     lowered = step.trace(state, batch, np.full(1, 1e-3), True, {}).lower(lowering_platforms=(platform,))
     return lowered.as_text().count("sdy.sharding") + lowered.as_text().count("mhlo.sharding")

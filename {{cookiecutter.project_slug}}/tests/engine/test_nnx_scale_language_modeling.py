@@ -57,4 +57,5 @@ def test_kernels_that_cannot_be_cut_so_are_told(tmp_path):
 def test_two_processes_that_share_the_weights_are_one(cli, tmp_path, monkeypatch):
     fsdp = ("--accelerator.mesh.data=1", "--accelerator.mesh.fsdp=2")
     one, two = train_alone_and_in_two(cli, tmp_path, monkeypatch, TASK, MODEL, fsdp)
-    assert cli("evaluate", two, "--accelerator=cpu").out.split()[1] == cli("evaluate", one).out.split()[1]
+    on_one = ("--accelerator.devices=1", "--accelerator.mesh.fsdp=1")
+    assert cli("evaluate", two, *on_one).out.split()[1] == cli("evaluate", one).out.split()[1]

@@ -1,4 +1,4 @@
-"""Work in a process of its own."""
+"""One process, and work in a process of its own."""
 
 import os
 import signal
@@ -8,7 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import FRAMEWORKS
+from helpers import SMALL, TASK
 
+from {{cookiecutter.package_name}}.engine import processes, registry
 from {{cookiecutter.package_name}}.engine.errors import InputError, RunError
 from {{cookiecutter.package_name}}.engine.processes import apart
 
@@ -73,3 +76,44 @@ def test_it_ends_and_cleans_up_with_the_process_that_began_it(tmp_path, number):
     process.send_signal(number)
     process.wait(timeout=60)
     wait_for(tmp_path / "ended")
+
+
+# One device and one process, which need no room for several.
+
+
+@pytest.fixture
+def without_scale(monkeypatch, tmp_path):
+    """The project as it is without the feature."""
+    monkeypatch.setattr(processes, "__file__", str(tmp_path / "processes.py"))
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("asked", ["devices=2", "devices=0", "nodes=2", "mesh.data=2", "mesh.fsdp=0", "mesh.tensor=2"])
+def test_several_devices_are_refused_by_a_project_that_is_made_for_one(complaint, without_scale, framework, asked):
+    key, _, number = asked.partition("=")
+    line = complaint("train", TASK, f"--framework={framework}", *SMALL, f"--accelerator.{asked}")
+    assert line == f"error: accelerator.{key} = {number}: this project was made without the feature 'scale'\n"
+
+
+def test_one_device_is_not(without_scale):
+    registry.check(registry.load_config(TASK, [f"--framework={FRAMEWORKS[0]}", *SMALL, "--accelerator.mesh.data=1"]))
+
+
+RUN = """
+import sys
+from {{cookiecutter.package_name}}.engine.commands import main
+
+sys.argv = ["train.py", "train", *sys.argv[1:]]
+code = main()
+print("loaded", *[name for name in sys.modules if ".engine.scale" in name])
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_run_on_one_device_loads_nothing_of_what_several_need(project, framework):
+    words = [sys.executable, "-c", RUN, TASK, f"--framework={framework}", *SMALL, "--debug=fast"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "loaded"

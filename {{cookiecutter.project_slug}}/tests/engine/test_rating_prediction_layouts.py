@@ -7,12 +7,12 @@ import zipfile
 
 import numpy as np
 import pytest
-from conftest import load_data
+from helpers import load_data
 
 from {{cookiecutter.package_name}} import load_config
-from {{cookiecutter.package_name}}.engine.data.files import Remote
+from {{cookiecutter.package_name}}.engine.data.download import Remote
 from {{cookiecutter.package_name}}.engine.errors import InputError
-from {{cookiecutter.package_name}}.engine.run import read_config
+from {{cookiecutter.package_name}}.engine.folder import read_config
 from {{cookiecutter.package_name}}.tasks.rating_prediction import data
 
 NAMES = list(data.RELEASES)

@@ -16,11 +16,13 @@ import pytest
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from {{cookiecutter.package_name}}.engine import folder as run_files
 from {{cookiecutter.package_name}}.engine import run as runs
 from {{cookiecutter.package_name}}.engine.config import to_dict
 from {{cookiecutter.package_name}}.engine.errors import InputError, RunError
-from {{cookiecutter.package_name}}.engine.run import Finished, Held, Record, Run
+from {{cookiecutter.package_name}}.engine.folder import Record
 from {{cookiecutter.package_name}}.engine.registry import frameworks, load_config
+from {{cookiecutter.package_name}}.engine.run import Finished, Held, Run
 
 FRAMEWORK = next(iter(frameworks()))
 SPEC = {"shape": [8, 8, 1], "classes": ["a", "b"]}
@@ -379,7 +381,7 @@ def test_a_command_that_begins_from_another_one_goes_on_with_no_other(begin):
 
 def test_a_run_of_another_model_is_no_start(begin):
     folder = interrupted(begin, "--name", "first")
-    saved = runs.read_config(folder)
+    saved = run_files.read_config(folder)
     key, here = list(to_dict(config())["model"].items())[-1]
     saved["model"][key] = "another"
     (folder / "config.yaml").write_text(yaml.safe_dump(saved))
@@ -413,7 +415,7 @@ def test_a_new_run_holds_its_environment(begin):
 
 
 def test_a_new_run_holds_what_its_data_are(begin):
-    assert runs.read_spec(begin().folder) == SPEC
+    assert run_files.read_spec(begin().folder) == SPEC
 
 
 def test_a_run_whose_data_have_changed_is_refused(begin):
@@ -435,7 +437,7 @@ def test_a_run_with_other_examples_of_the_same_number_is_refused(begin):
     run.close()
     with pytest.raises(InputError, match="other examples, or in another order, in train and test: .* --resume never"):
         begin(fingerprint={**prints, "train": "x", "test": "y"})
-    assert runs.changed(run.folder, prints) == []
+    assert run_files.changed(run.folder, prints) == []
 
 
 def test_a_run_of_before_fingerprints_goes_on(begin):
@@ -446,10 +448,10 @@ def test_a_run_of_before_fingerprints_goes_on(begin):
 
 def test_a_run_is_unfinished_until_its_result_is_there(begin):
     folder = interrupted(begin)
-    assert runs.read_record(folder).status == "unfinished"
+    assert run_files.read_record(folder).status == "unfinished"
     run = begin()
     run.finish({"steps": 4, "metrics": {}})
-    assert runs.read_record(folder).status == "finished"
+    assert run_files.read_record(folder).status == "finished"
 
 
 @pytest.mark.parametrize(
@@ -467,7 +469,7 @@ def test_a_state_without_a_part_that_is_needed_is_not_carried_on(begin, before, 
 
 
 def test_a_result_makes_a_run_finished(begin):
-    assert runs.read_result(finished(begin)) == {"steps": 4, "metrics": {}}
+    assert run_files.read_result(finished(begin)) == {"steps": 4, "metrics": {}}
 
 
 def test_a_run_is_called_by_its_place_among_the_runs(begin):
@@ -557,7 +559,7 @@ def test_the_record_names_the_checkpoints_and_the_best_metrics(begin):
         save(run, step)
     best = {"val/accuracy": 0.9, "val/loss": 1.0}
     expected = Record(6, "00000006", "00000004", best_step=4, best_metrics=best, stale=1, seconds=1.5, examples=9)
-    assert runs.read_record(run.folder) == expected == run.record
+    assert run_files.read_record(run.folder) == expected == run.record
 
 
 def test_the_record_survives_an_interruption(begin):
@@ -656,7 +658,7 @@ def test_a_checkpoint_without_its_record_does_not_count(begin, monkeypatch):
         raise PowerCut
 
     with monkeypatch.context() as patch, pytest.raises(PowerCut):
-        patch.setattr(runs, "write_json", die)
+        patch.setattr(run_files, "write_json", die)
         save(run, 4)
     run.close()
     assert begin().record.step == 2
@@ -783,7 +785,7 @@ def test_a_damaged_file_of_what_was_fitted_is_one_line(begin, name):
     cut_short(run.folder / "fitted" / name)
     (run.folder / "fitted" / name).write_bytes((run.folder / "fitted" / name).read_bytes()[:20])
     with pytest.raises(InputError, match=f"{name} is damaged: "):
-        runs.read_spec(run.folder)
+        run_files.read_spec(run.folder)
 
 
 def test_the_test_is_logged_once_where_its_run_died_after_it(begin):
@@ -840,7 +842,7 @@ def test_what_is_null_is_read_as_not_a_number(begin):
     run.validated(2, NOWHERE, "val/rank", "max")
     save(run, 2)
     run.finish({"steps": 2, "metrics": NOWHERE})
-    for metrics in (runs.read_result(run.folder)["metrics"], runs.read_record(run.folder).best_metrics):
+    for metrics in (run_files.read_result(run.folder)["metrics"], run_files.read_record(run.folder).best_metrics):
         assert math.isnan(metrics["val/loss"]) and math.isnan(metrics["val/auc"]) and metrics["val/rank"] == 0.5
 
 
@@ -869,14 +871,14 @@ def test_events_are_on_the_disk_when_the_record_says_so(begin):
 
 
 def test_a_json_file_that_broke_off_is_still_the_old_one(monkeypatch):
-    runs.write_json(Path("a.json"), {"step": 1})
+    run_files.write_json(Path("a.json"), {"step": 1})
 
     def die(*_):
         raise PowerCut
 
     with monkeypatch.context() as patch, pytest.raises(PowerCut):
         patch.setattr(os, "replace", die)
-        runs.write_json(Path("a.json"), {"step": 2})
+        run_files.write_json(Path("a.json"), {"step": 2})
     assert json.loads(Path("a.json").read_text()) == {"step": 1}
 
 
@@ -954,4 +956,4 @@ def test_the_config_is_a_table_in_tensorboard(begin):
 
 def test_a_saved_config_gives_the_same_config_back(begin):
     run = begin("--optimizer.learning_rate=1e-7")
-    assert to_dict(load_config(saved=runs.read_config(run.folder))) == to_dict(run.config)
+    assert to_dict(load_config(saved=run_files.read_config(run.folder))) == to_dict(run.config)

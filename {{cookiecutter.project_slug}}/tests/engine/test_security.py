@@ -10,9 +10,10 @@ import zipfile
 
 import numpy as np
 import pytest
-from conftest import SMALL, TASK, steps
+from conftest import steps
+from helpers import SMALL, TASK
 
-from {{cookiecutter.package_name}}.engine import run as runs
+from {{cookiecutter.package_name}}.engine import folder as run_files
 
 
 class Payload:
@@ -89,7 +90,7 @@ def seal(run):
     """Checksums that fit: whoever changes a checkpoint can change these, too."""
     for path in checksums(run):
         record = json.loads(path.read_text())["record"]
-        sealed = {"sha256": runs._seal(run / "checkpoints" / record["last"], record), "record": record}
+        sealed = {"sha256": run_files._seal(run / "checkpoints" / record["last"], record), "record": record}
         path.write_text(json.dumps(sealed))
 
 

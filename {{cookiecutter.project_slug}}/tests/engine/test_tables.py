@@ -1,13 +1,23 @@
 """Tables in text files: what is read, and how a mistake in them is told."""
 
-import datetime
 import decimal
 import math
 
 import numpy as np
 import pytest
 
-from {{cookiecutter.package_name}}.engine.data.tables import Format, OwnTableConfig, column_names, find_table, no_column, read_date, read_dates, read_rows, read_table, split_names, to_cell, to_format
+from {{cookiecutter.package_name}}.engine.data.tables import (
+    Format,
+    OwnTableConfig,
+    column_names,
+    find_table,
+    no_column,
+    read_rows,
+    read_table,
+    split_names,
+    to_cell,
+    to_format,
+)
 from {{cookiecutter.package_name}}.engine.errors import InputError
 
 
@@ -262,44 +272,6 @@ def test_values_from_python_are_as_their_cells():
 def test_a_list_of_names_may_hold_a_comma_in_quotes():
     assert split_names('a, "b, c",d,,a') == ["a", "b, c", "d"]
     assert split_names("") == []
-
-
-# Dates.
-
-NOON = datetime.datetime(2026, 1, 31, 12, 0, tzinfo=datetime.UTC).timestamp()
-
-
-@pytest.mark.parametrize(
-    ("cell", "kind", "value"),
-    [
-        ("2026-01-31", "a date", NOON - 12 * 3600),
-        ("2026-01-31 12:00", "a date", NOON),
-        ("2026-01-31T12:00:00", "a date", NOON),
-        ("2026-01-31 12:00:00.5", "a date", NOON + 0.5),
-        ("2026-01-31T12:00Z", "a date with a time zone", NOON),
-        ("2026-01-31 13:00+01:00", "a date with a time zone", NOON),
-        ("2026-01-31 13:00:00+0100", "a date with a time zone", NOON),
-        ("1769860800", "a number", 1769860800),
-    ],
-)
-def test_a_time_is_a_number_or_a_date(cell, kind, value):
-    assert read_date(cell, Format()) == (kind, value)
-
-
-@pytest.mark.parametrize(
-    "cell", ["", "soon", "2026-02-31", "31.01.2026", "01/31/2026", "20260131T1200", "2026-W05-6", "\uff12026-01-31"]
-)
-def test_what_is_no_date_is_none(cell):
-    kind, value = read_date(cell, Format())
-    assert kind != "a date" and (kind == "" or value == float(cell))
-
-
-@pytest.mark.parametrize(
-    ("other", "kind"), [("1769860800", "a number"), ("2026-01-31T12:00Z", "a date with a time zone")]
-)
-def test_times_of_two_kinds_are_refused_by_row(other, kind):
-    line = refused(read_dates, ["2026-01-31", "2026-02-01", other], lambda i: f"a.csv, row {i + 2}, column when")
-    assert line.startswith(f"a.csv, row 4, column when: {other!r} is {kind}, but '2026-01-31' in the first row a date")
 
 
 # What is told.

@@ -20,8 +20,8 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from tensorboard.util.tensor_util import make_ndarray
 
 from {{cookiecutter.package_name}}.engine import tensorboard
-from {{cookiecutter.package_name}}.engine.tensorboard import Writer, cut
 from {{cookiecutter.package_name}}.engine.registry import frameworks
+from {{cookiecutter.package_name}}.engine.tensorboard import Writer, cut
 
 PICTURE = np.arange(6 * 4 * 3, dtype=np.uint8).reshape(6, 4, 3)
 

@@ -11,13 +11,13 @@ import pytest
 from conftest import FRAMEWORKS
 
 from {{cookiecutter.package_name}}.engine import task as tasks
-from {{cookiecutter.package_name}}.engine.data.files import Remote
+from {{cookiecutter.package_name}}.engine.data.download import Remote
 from {{cookiecutter.package_name}}.engine.data.sources import Arrays
 from {{cookiecutter.package_name}}.engine.errors import InputError
-from {{cookiecutter.package_name}}.engine.run import read_result, read_spec
+from {{cookiecutter.package_name}}.engine.folder import read_result, read_spec
+from {{cookiecutter.package_name}}.engine.registry import load_config
 from {{cookiecutter.package_name}}.tasks.text_classification import data
 from {{cookiecutter.package_name}}.tasks.text_classification.data import CsvConfig, _classes, read_beginning
-from {{cookiecutter.package_name}}.engine.registry import load_config
 
 TASK = tasks.find("text_classification")
 SMALL = ["--accelerator=cpu", "--data.batch_size=16", "--model.buckets=300", "--model.width=4"]

@@ -14,29 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
-from conftest import (
-    FRAMEWORKS,
-    MODE,
-    MONITOR,
-    SMALL,
-    TASK,
-    First,
-    final_weights,
-    history,
-    load_data,
-    make_engine,
-    steps,
-    values_of,
-    without_dropout,
-)
+from conftest import FRAMEWORKS, history, make_engine, steps, values_of, without_dropout
+from helpers import MODE, MONITOR, SMALL, TASK, First, final_weights, load_data
 
 from {{cookiecutter.package_name}} import load_config, train
-from {{cookiecutter.package_name}}.engine import registry
+from {{cookiecutter.package_name}}.engine import registry, session, workflow
 from {{cookiecutter.package_name}}.engine import task as tasks
 from {{cookiecutter.package_name}}.engine.data.batches import TrainBatches
 from {{cookiecutter.package_name}}.engine.errors import InputError, RunError
-from {{cookiecutter.package_name}}.engine.run import read_config, read_record, read_result, read_spec
-from {{cookiecutter.package_name}}.engine import session, workflow
+from {{cookiecutter.package_name}}.engine.folder import read_config, read_record, read_result, read_spec
 from {{cookiecutter.package_name}}.engine.schedule import average_weight
 
 # Nothing falls together: validations at 4, 8, ..., checkpoints at 3, 6, ....

@@ -10,11 +10,11 @@ from flax import nnx
 from test_bert import CLASSES, PADDING, TINY, TOKENS, VOCABULARY, published
 from torch.nn.functional import cross_entropy
 
-from {{cookiecutter.package_name}}.models.bert import nnx as nnx_half
-from {{cookiecutter.package_name}}.models.bert import torch as torch_half
 from {{cookiecutter.package_name}}.engine.lightning import weights as lightning_weights
 from {{cookiecutter.package_name}}.engine.nnx import weights as nnx_weights
 from {{cookiecutter.package_name}}.engine.weights import read
+from {{cookiecutter.package_name}}.models.bert import nnx as nnx_half
+from {{cookiecutter.package_name}}.models.bert import torch as torch_half
 
 LENGTH = TOKENS.shape[1]
 BATCH = np.concatenate([TOKENS, PADDING])

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import FRAMEWORKS, SMALL, TASK, history, make_engine, steps
+from conftest import FRAMEWORKS, history, make_engine, steps
+from helpers import SMALL, TASK
 
-from {{cookiecutter.package_name}}.engine import cli as commands
-from {{cookiecutter.package_name}}.engine import task as tasks
 from {{cookiecutter.package_name}}.engine import registry, weights
-from {{cookiecutter.package_name}}.engine.run import read_config, read_result, read_spec
+from {{cookiecutter.package_name}}.engine import task as tasks
+from {{cookiecutter.package_name}}.engine.commands import compare, train
+from {{cookiecutter.package_name}}.engine.folder import read_config, read_result, read_spec
 
 pytest.importorskip("matplotlib", reason="needs the extra [compare]")
 
@@ -35,9 +36,9 @@ def compared(cli, tmp_path_factory):
         return cli("train", *words).code, Path(told.read_text(encoding="utf-8"))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(commands.FOLDER_FILE, str(told))
-        patch.setattr(commands, "_train_apart", train_here)
-        patch.setattr(commands, "apart", lambda call, *arguments: call(*arguments))
+        patch.setenv(train.FOLDER_FILE, str(told))
+        patch.setattr(compare, "train_apart", train_here)
+        patch.setattr(compare, "apart", lambda call, *arguments: call(*arguments))
         outcome = cli(*WORDS, "--seeds=2", "--seed=3", "--same_weights=true", "--name=mine", f"--run_dir={run_dir}")
     return outcome, run_dir / TASK / "default"
 
@@ -95,7 +96,7 @@ def trained(monkeypatch):
         asked.append(words)
         return codes.pop(0), None
 
-    monkeypatch.setattr(commands, "_train_apart", train_apart)
+    monkeypatch.setattr(compare, "train_apart", train_apart)
     return asked, codes
 
 

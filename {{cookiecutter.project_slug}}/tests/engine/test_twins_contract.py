@@ -20,15 +20,15 @@ from safetensors.numpy import save_file
 from torch import nn
 from torchmetrics import MeanMetric, MetricCollection
 
+from {{cookiecutter.package_name}} import train
+from {{cookiecutter.package_name}}.engine import registry, session, workflow
 from {{cookiecutter.package_name}}.engine import task as tasks
-from {{cookiecutter.package_name}}.engine import registry
 from {{cookiecutter.package_name}}.engine.config import DataConfig, ModelConfig
 from {{cookiecutter.package_name}}.engine.data.sources import Arrays, Dataset
-from {{cookiecutter.package_name}}.engine.task import Loss
-from {{cookiecutter.package_name}}.engine import session, workflow
 from {{cookiecutter.package_name}}.engine.lightning import trainer, weights
 from {{cookiecutter.package_name}}.engine.lightning.manual import ManualModule
 from {{cookiecutter.package_name}}.engine.lightning.module import TaskModule
+from {{cookiecutter.package_name}}.engine.task import Loss
 from {{cookiecutter.package_name}}.engine.twins import convert
 
 VOCABULARY, LENGTH, NOISE = 11, 7, 3
@@ -297,7 +297,7 @@ def test_a_run_goes_on_in_the_other_framework(project, monkeypatch, made_up, fra
     settings = config(made_up, framework, "half", max_steps=6)
     settings = dataclasses.replace(settings, optimizer=dataclasses.replace(settings.optimizer, schedule_steps=12))
     half = workflow.train(settings)
-    rest = workflow.train(dataclasses.replace(settings, framework=other, name="", resume=str(half)))
+    rest = train(dataclasses.replace(settings, framework=other, name="", resume=str(half)))
     names = ["loss/discriminator", "loss/generator"] if made_up.losses > 1 else ["loss"]
     for tag in (f"train/{name}" for name in names):
         a, b = values_of(whole, tag), values_of(rest, tag)

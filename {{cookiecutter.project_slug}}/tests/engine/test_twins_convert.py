@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import FRAMEWORKS, SMALL, TASK, history, make_engine, small, steps, values_of
+from conftest import FRAMEWORKS, history, make_engine, small, steps, values_of
+from helpers import SMALL, TASK
 from parity import config
 
 from {{cookiecutter.package_name}} import load_config, train
-from {{cookiecutter.package_name}}.engine import registry
+from {{cookiecutter.package_name}}.engine import registry, workflow
 from {{cookiecutter.package_name}}.engine import task as tasks
 from {{cookiecutter.package_name}}.engine.errors import InputError, RunError
-from {{cookiecutter.package_name}}.engine.run import read_config, read_record, read_result, read_spec
-from {{cookiecutter.package_name}}.engine import workflow
+from {{cookiecutter.package_name}}.engine.folder import read_config, read_record, read_result, read_spec
 from {{cookiecutter.package_name}}.engine.twins import convert as room
 
 EVERYTHING = ("--optimizer.weight_decay=0.1", "--optimizer.clip_norm=0.5", "--trainer.accumulate=2")
@@ -75,7 +75,7 @@ def losses_across(task, framework, count, *options):
     for name, length in (("whole", 2 * count), ("half", count)):
         runs.append(workflow.train(config(task, framework, *options, *steps(length), f"--name={name}")))
     across = config(task, OTHER[framework], *options, *steps(count), f"--resume={runs[1]}")
-    whole, rest = (values_of(folder, "train/loss") for folder in (runs[0], workflow.train(across)))
+    whole, rest = (values_of(folder, "train/loss") for folder in (runs[0], train(across)))
     assert list(rest) == list(range(count + 1, 2 * count + 1))
     return [whole[step] for step in rest], list(rest.values())
 
@@ -294,7 +294,7 @@ def test_a_project_with_one_framework_converts_nothing(complaint, finished, monk
 
 def test_a_run_of_a_framework_that_the_project_lacks_is_refused(complaint, finished, monkeypatch):
     one = {TO: registry.frameworks()[TO]}
-    monkeypatch.setattr(workflow, "frameworks", lambda: one)
+    monkeypatch.setattr(room, "frameworks", lambda: one)
     line = complaint("train", "--framework", TO, f"--resume={finished}")
     assert f"a run of {HAS}, which this project does not have" in line
 

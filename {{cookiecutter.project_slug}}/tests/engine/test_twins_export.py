@@ -1,13 +1,14 @@
 """Exports of each half's runs by the other half: they give what the run gives."""
 
 import pytest
-from conftest import FRAMEWORKS, SMALL, TASK, final_weights, steps
+from conftest import FRAMEWORKS, steps
 from exporting import assert_exported, case, short_run
+from helpers import SMALL, TASK, final_weights
 
 from {{cookiecutter.package_name}} import load_config
 from {{cookiecutter.package_name}}.engine import task as tasks
-from {{cookiecutter.package_name}}.engine.export import formats
 from {{cookiecutter.package_name}}.engine import workflow
+from {{cookiecutter.package_name}}.engine.export import formats
 from {{cookiecutter.package_name}}.engine.weights import read
 
 ACROSS = [

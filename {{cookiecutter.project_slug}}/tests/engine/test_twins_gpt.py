@@ -8,13 +8,13 @@ import torch
 from flax import nnx
 from test_gpt import CONFIG, TOKENS, VOCABULARY, published_weights
 
+from {{cookiecutter.package_name}}.engine.lightning import weights as lightning_weights
+from {{cookiecutter.package_name}}.engine.nnx import weights as nnx_weights
+from {{cookiecutter.package_name}}.engine.weights import read
 from {{cookiecutter.package_name}}.models.gpt import nnx as nnx_half
 from {{cookiecutter.package_name}}.models.gpt import torch as torch_half
 from {{cookiecutter.package_name}}.tasks.language_modeling import lightning as lightning_task
 from {{cookiecutter.package_name}}.tasks.language_modeling import nnx as nnx_task
-from {{cookiecutter.package_name}}.engine.lightning import weights as lightning_weights
-from {{cookiecutter.package_name}}.engine.nnx import weights as nnx_weights
-from {{cookiecutter.package_name}}.engine.weights import read
 
 
 def create(weights, **dtypes):

@@ -8,9 +8,9 @@ from parity import assert_runs_agree, assert_steps_agree, assert_weights_go_acro
 
 from {{cookiecutter.package_name}} import load_config
 from {{cookiecutter.package_name}}.engine import task as tasks
-from {{cookiecutter.package_name}}.engine.errors import InputError
-from {{cookiecutter.package_name}}.engine.run import read_config
 from {{cookiecutter.package_name}}.engine import workflow
+from {{cookiecutter.package_name}}.engine.errors import InputError
+from {{cookiecutter.package_name}}.engine.folder import read_config
 from {{cookiecutter.package_name}}.engine.twins import bridge
 from {{cookiecutter.package_name}}.engine.twins.convert import convert
 

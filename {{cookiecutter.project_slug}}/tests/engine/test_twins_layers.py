@@ -8,9 +8,9 @@ import torch
 from flax import nnx
 from torch import nn
 
+from {{cookiecutter.package_name}}.engine.twins import bridge
 from {{cookiecutter.package_name}}.models.layers import nnx as nnx_layers
 from {{cookiecutter.package_name}}.models.layers import torch as torch_layers
-from {{cookiecutter.package_name}}.engine.twins import bridge
 
 
 @pytest.fixture(autouse=True)

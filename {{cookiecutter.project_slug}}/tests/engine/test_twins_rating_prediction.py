@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from conftest import load_data
+from helpers import load_data
 from parity import HALVES, assert_agree, config, float64_in_jax, make_twins, numpy
 
 from {{cookiecutter.package_name}}.engine import task as tasks

@@ -8,12 +8,12 @@ import torch
 from flax import nnx
 from test_resnet import PARAMETERS, timm_weights
 
-from {{cookiecutter.package_name}}.models.resnet import ResNetConfig
-from {{cookiecutter.package_name}}.models.resnet import nnx as nnx_half
-from {{cookiecutter.package_name}}.models.resnet import torch as torch_half
 from {{cookiecutter.package_name}}.engine.lightning import weights as lightning_weights
 from {{cookiecutter.package_name}}.engine.nnx import weights as nnx_weights
 from {{cookiecutter.package_name}}.engine.weights import is_count
+from {{cookiecutter.package_name}}.models.resnet import ResNetConfig
+from {{cookiecutter.package_name}}.models.resnet import nnx as nnx_half
+from {{cookiecutter.package_name}}.models.resnet import torch as torch_half
 
 
 @pytest.mark.parametrize("name", PARAMETERS)

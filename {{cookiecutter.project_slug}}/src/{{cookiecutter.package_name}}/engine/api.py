@@ -1,7 +1,8 @@
 """The face of the engine: what the rooms of the owner, `tasks/`, `models/` and `extensions/`, import from it.
 
-Beside these names they import the base of a framework's half (`lightning.module`, `nnx.metrics`) and the readers of
-their kind of data (`data.files`, `data.folders`, `data.tables`, `data.images`, `classification`). See README.md.
+Beside these names they import what a framework's folder has for its half of a task (`module`, `manual`, `metrics`) and
+the readers of their kind of data (`data.files`, `data.folders`, `data.tables`, `data.images`, `classification`). See
+README.md.
 """
 
 from .config import (
@@ -15,13 +16,13 @@ from .config import (
     PositiveInt,
     Probability,
     Seed,
-    closest,
     option,
 )
 from .data.bad import STRICT, Bad
 from .data.files import say_once
 from .data.sources import Arrays, Batch, Dataset, Source, Spec
 from .errors import InputError
+from .meant import closest
 from .task import Field, Inputs, Loss, Overfit, Signature, Task, listed
 
 __all__ = [

@@ -52,7 +52,7 @@ def confusion_matrix(counts: np.ndarray, classes: list[str]) -> np.ndarray:
         y = top + i * cell + cell // 2 - 5
         draw.text((4, y), classes[i][:14], fill="black")
         draw.text((left + i * cell + 2, top - 14), classes[i][: cell // 6], fill="black")
-        for j in np.flatnonzero(counts[i]):
+        for j in np.flatnonzero(counts[i]).tolist():
             colour = "white" if shares[i, j] > 0.5 else "black"
             draw.text((left + j * cell + 3, y), str(counts[i, j]), fill=colour)
     return np.asarray(picture)

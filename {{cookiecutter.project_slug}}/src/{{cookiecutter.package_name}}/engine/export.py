@@ -20,10 +20,12 @@ import yaml
 
 from . import task as tasks
 from . import weights, workflow
-from .config import Config, closest, flatten
+from .config import Config, flatten
 from .errors import InputError
+from .folder import read_config, read_environment, read_record, read_result, read_spec, versions
+from .meant import closest
 from .registry import frameworks
-from .run import HARMLESS, read_config, read_environment, read_record, read_result, read_spec, versions
+from .run import HARMLESS
 from .task import Field, Signature
 
 CARD = "README.md"
@@ -50,10 +52,11 @@ SAFETENSORS = Format("", weights.FILE, (), '\nfrom safetensors.numpy import load
 
 def formats() -> dict[str, Format]:
     """Those that the project can write, by name."""
-    of_frameworks = {
-        name: Format(framework, *row) for framework, has in frameworks().items() for name, row in has.FORMATS.items()
-    }
-    return {"safetensors": SAFETENSORS, **of_frameworks}
+    found = {"safetensors": SAFETENSORS}
+    for framework in frameworks():
+        rows = importlib.import_module(f".{framework}.formats", __package__).FORMATS
+        found |= {name: Format(framework, *row) for name, row in rows.items()}
+    return found
 
 
 def export(
@@ -88,8 +91,13 @@ def export(
     values = predictor.weights()
     with _replacing(target) as beside:
         if wanted.framework:
-            writer = dataclasses.replace(config, framework=wanted.framework)
-            workflow.write_model(writer, spec, values, format, example(signature), beside / wanted.file)
+            accelerator = dataclasses.replace(config.accelerator, precision="float32")
+            writer = dataclasses.replace(
+                config, framework=wanted.framework, accelerator=accelerator, init="", init_skip=""
+            )
+            engine = workflow.create_engine(workflow.on_one_device(writer), spec)
+            engine.start_from(values)
+            engine.export(format, example(signature), beside / wanted.file)
         else:
             weights.write(beside / wanted.file, values)
         for path in fitted:

@@ -1,4 +1,4 @@
-"""The processes of a run: one, unless several devices or machines need one each."""
+"""The processes of a run, here one; and work in a process of its own."""
 
 import multiprocessing
 import os
@@ -7,50 +7,51 @@ import sys
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import Any, Protocol, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 from .errors import Error, InputError, RunError
 
 Value = TypeVar("Value")
 
 
-class Processes(Protocol):
-    """Those that train one run together. Every method is called by all of them, in the same order.
+class Processes:
+    """Those that train one run together, of which this is the only one; see `scale.processes` for several.
 
     Attributes:
         rank: the number of this one; number 0 leads: it alone decides, writes and shows.
         count: how many there are.
     """
 
-    rank: int
-    count: int
+    rank, count = 0, 1
 
     def share(self, value: Any) -> Any:
         """The leader's value, of plain ones, on all of them."""
+        return value
 
     def largest(self, value: int) -> int:
         """Of the values of all."""
+        return value
 
     def wait(self) -> None:
         """Until all have come so far."""
 
+    def led(self, work: Callable[[], Value]) -> Value:
+        """What `work` gives on the leader, plain values, on all; or the Error that it raises there."""
+        return work()
 
-class Alone:
-    """The only one."""
-
-    rank, count = 0, 1
-
-    def share(self, value: Any) -> Any:
-        return value
-
-    def largest(self, value: int) -> int:
-        return value
-
-    def wait(self) -> None:
-        pass
+    def in_turn(self, work: Callable[[], Value]) -> Value:
+        """What `work` gives on each: the leader does it first, so that the others find what it has fetched or made."""
+        return work()
 
 
-ALONE = Alone()
+ALONE = Processes()
+
+
+def check_several(what: str) -> None:
+    """Raises InputError, beginning with `what` asks for several devices or processes, where the project has none."""
+    if not Path(__file__).with_name("scale").is_dir():
+        raise InputError(f"{what}: this project was made without the feature 'scale'")
 
 
 def apart(call: Callable[..., Value], *arguments: Any) -> Value:
@@ -83,6 +84,7 @@ def apart(call: Callable[..., Value], *arguments: Any) -> Value:
 
 def _serve(there: Connection, call: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     """In the other process."""
+    told: tuple[Any, Error | None]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal, which the first process gets, too
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     threading.Thread(target=_follow, daemon=True).start()
@@ -95,32 +97,6 @@ def _serve(there: Connection, call: Callable[..., Any], arguments: tuple[Any, ..
 
 def _follow() -> None:
     """Ends this process, with what it has to clean up, after the one that started it."""
-    multiprocessing.parent_process().join()
+    if parent := multiprocessing.parent_process():
+        parent.join()
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-def led(processes: Processes, work: Callable[[], Value]) -> Value:
-    """What `work` gives on the leader, plain values, on all; or the Error that it raises there."""
-    if processes.count == 1:
-        return work()
-    told = None
-    if processes.rank == 0:
-        try:
-            told = {"value": work()}
-        except Error as error:
-            told = {"error": str(error), "code": error.exit_code}
-    told = processes.share(told)
-    if "error" in told:
-        error = (InputError if told["code"] == InputError.exit_code else RunError)(told["error"])
-        error.told = processes.rank > 0
-        raise error
-    return told["value"]
-
-
-def in_turn(processes: Processes, work: Callable[[], Value]) -> Value:
-    """What `work` gives on each: the leader does it first, so that the others find what it has fetched or made."""
-    if processes.count == 1:
-        return work()
-    done: list[Value] = []
-    led(processes, lambda: done.append(work()))
-    return done[0] if done else work()

@@ -12,9 +12,10 @@ from typing import Any
 
 from packaging.specifiers import SpecifierSet
 
-from . import config, task
+from . import layers
+from .config import OPTIMIZERS, Config, OptimizerConfig
 from .errors import InputError
-from .mesh import Mesh
+from .processes import check_several
 
 
 def frameworks() -> dict[str, ModuleType]:
@@ -25,19 +26,33 @@ def frameworks() -> dict[str, ModuleType]:
 
 def load_config(
     target: str = "", options: Sequence[str] | Mapping[str, Any] = (), saved: Mapping[str, Any] | None = None
-) -> config.Config:
+) -> Config:
     """The config of TASK[/PRESET], or of a saved one, with options, of a command line or {"a.b": value}.
 
-    See `config.load`.
+    See `layers.load`.
     """
-    return config.load(target, options, saved=saved, **_project())
+    return layers.load(target, options, _project(), saved)
 
 
-def help_text(target: str, prog: str) -> str:
-    return config.help_text(target, prog, **_project())
+def help_text(target: str = "", saved: Mapping[str, Any] | None = None) -> str:
+    """Every key of a config with its type and its value."""
+    return layers.help_text(target, _project(), saved)
 
 
-def check(settings: config.Config) -> None:
+def suggestions(
+    target: str = "", options: Sequence[str] = (), saved: Mapping[str, Any] | None = None
+) -> dict[str, list[str] | None]:
+    """Every key of a config with the values that it may have; None where any text may stand, as the name of a file."""
+    return layers.suggestions(target, options, _project(), saved)
+
+
+def presets() -> dict[str, list[str]]:
+    """Of each task, by its name. Imports none of them."""
+    folders = {file.parent.name for file in (Path(__file__).parents[1] / "tasks").glob("*/__init__.py")}
+    return {name: sorted(file.stem for file in (_configs() / name).glob("*.yaml")) for name in sorted(folders)}
+
+
+def check(settings: Config) -> None:
     """What can be refused before a framework is imported. Raises InputError."""
     if settings.framework not in frameworks():
         names = " or ".join(frameworks())
@@ -54,17 +69,16 @@ def check(settings: config.Config) -> None:
     if settings.accelerator.precision == "float16" and platform == "tpu":
         raise InputError("accelerator.precision = 'float16': a tpu has none: use bfloat16")
     _check_optimizer(settings.optimizer)
+    from . import task
+
     task.find(settings.task).check(settings)
     batch_size, accumulate = settings.data.batch_size, settings.trainer.accumulate
     if batch_size % accumulate:
         raise InputError(f"data.batch_size = {batch_size} is not divisible by trainer.accumulate = {accumulate}")
-    if settings.accelerator.devices:  # else their number is known later
-        mesh = Mesh.of(settings.accelerator, settings.accelerator.devices * settings.accelerator.nodes)
-        mesh.share(batch_size, accumulate, ())
-        mesh.check(settings.model)
+    _check_devices(settings)
 
 
-def chosen(settings: config.Config) -> list[str]:
+def chosen(settings: Config) -> list[str]:
     """The frameworks of a config: both, where it says so."""
     return list(frameworks()) if settings.framework == "both" else [settings.framework]
 
@@ -79,7 +93,21 @@ def bad_versions(framework: ModuleType, found: Mapping[str, str]) -> list[str]:
     return lines
 
 
-def _check_optimizer(optimizer: config.OptimizerConfig) -> None:
+def _check_devices(settings: Config) -> None:
+    accelerator, mesh = settings.accelerator, settings.accelerator.mesh
+    numbers = {"devices": accelerator.devices, "nodes": accelerator.nodes, "mesh.data": mesh.data or 1}
+    numbers |= {"mesh.fsdp": mesh.fsdp, "mesh.tensor": mesh.tensor}
+    if several := [f"accelerator.{key} = {number}" for key, number in numbers.items() if number != 1]:
+        check_several(several[0])
+        from .scale.mesh import Mesh
+
+        if accelerator.devices:  # else their number is known later
+            cut = Mesh.of(accelerator, accelerator.devices * accelerator.nodes)
+            cut.share(settings.data.batch_size, settings.trainer.accumulate, ())
+            cut.check(settings.model)
+
+
+def _check_optimizer(optimizer: OptimizerConfig) -> None:
     """But for its name, which may be one of those that a framework's own file in `extensions` adds."""
     if optimizer.min_learning_rate > optimizer.learning_rate:
         raise InputError(
@@ -88,13 +116,17 @@ def _check_optimizer(optimizer: config.OptimizerConfig) -> None:
         )
     if optimizer.nesterov and optimizer.name == "sgd" and not optimizer.momentum:
         raise InputError("optimizer.nesterov = True is a way to use momentum, and optimizer.momentum = 0.0")
-    if optimizer.nesterov and optimizer.name in set(config.OPTIMIZERS) - {"sgd"}:
+    if optimizer.nesterov and optimizer.name in set(OPTIMIZERS) - {"sgd"}:
         raise InputError(f"optimizer.nesterov = True is for sgd, and optimizer.name = {optimizer.name!r}")
 
 
-def _project() -> dict[str, Any]:
-    """What the config's room is told of the rooms above it."""
-    beside = Path(__file__).parents[3] / "configs"  # a checkout, installed as editable
-    configs = beside if beside.is_dir() else Path("configs")
+def _project() -> layers.Project:
+    from . import task  # here, as tasks import numpy, which help does without
+
     sections = {name: module.Section for name, module in frameworks().items()}
-    return {"configs": configs, "find_task": task.find, "frameworks": sections}
+    return layers.Project(_configs(), task.find, sections)
+
+
+def _configs() -> Path:
+    beside = Path(__file__).parents[3] / "configs"  # a checkout, installed as editable
+    return beside if beside.is_dir() else Path("configs")

@@ -1,98 +1,45 @@
-"""A run's folder: its config, environment, record, checkpoints, events and result.
-
-    <run_dir>/<task>/<preset>/<framework>/<name>/
-        config.yaml        the whole config
-        environment.json   versions, git commit, command, devices
-        fitted/            what was learnt from the data before training: spec.json, and files as tokenizer.json
-        data.json          fingerprints of the examples of each split, and checksums of the files in fitted/
-        checkpoints/       the last, the one before and the best; made by the framework. Beside each STEP.json: its
-                           checksum, and the record as it was then, so that a run can go on from any of them
-        record.json        which checkpoints stand, and what choosing the best needs to go on
-        metrics.jsonl      every scalar, a line an entry;   events.out.tfevents.*   the same for TensorBoard
-        result.json        written at the end; a run that has one is finished and never touched again
-
-Files are written beside and renamed into place, and hold no absolute path: a folder may be moved. JSON is strict: null
-stands for a number that is not finite.
-"""
+"""A run: which one a command goes on with, and what it writes on its way. The files of its folder are `folder`'s."""
 
 import contextlib
 import dataclasses
 import errno
-import hashlib
-import json
 import math
 import os
-import platform
-import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import yaml
 from filelock import FileLock, Timeout
 
 from . import tensorboard
-from .config import Config, flatten, read_yaml, to_dict
-from .data.files import say_once
-from .errors import Error, InputError, RunError
-from .processes import ALONE, Processes, led
+from .config import Config, flatten, to_dict
+from .errors import InputError
+from .folder import (
+    Record,
+    beside,
+    changed,
+    check_spec,
+    cut_lines,
+    environment,
+    fill,
+    read_config,
+    seal,
+    sound_record,
+    to_json,
+    write_json,
+)
+from .processes import ALONE, Processes
 
 # Two configs that differ only in these give the same result, so one may go on with the other's run.
 HARMLESS = (
-    "run_dir",
-    "name",
-    "resume",
-    "trainer.log_every",
-    "trainer.checkpoint_every",
-    "trainer.max_minutes",
-    "data.root",
-    "data.download",
-    "data.workers",
-    "data.on_device",
-    "accelerator.name",
-    "accelerator.platform",
-    "accelerator.devices",
-    "accelerator.nodes",
-    "accelerator.mesh.data",
-    "accelerator.mesh.fsdp",
-    "accelerator.mesh.tensor",
+    *("run_dir", "name", "resume"),
+    *("trainer.log_every", "trainer.checkpoint_every", "trainer.max_minutes"),
+    *("data.root", "data.download", "data.workers", "data.on_device"),
+    *("accelerator.name", "accelerator.platform", "accelerator.devices", "accelerator.nodes"),
+    *("accelerator.mesh.data", "accelerator.mesh.fsdp", "accelerator.mesh.tensor"),
 )
-
-
-@dataclass(frozen=True)
-class Record:
-    """Where a run stands. It is written with each checkpoint, so the two always agree.
-
-    Attributes:
-        step: updates done.
-        last, best: names in `checkpoints/`; empty before the first.
-        best_step, best_metrics: of the best validation so far, keyed as the tags are.
-        stale: validations since then.
-        seconds: wall time of training so far.
-        start: the step that the run began with; not 0 where it carries on another run's state.
-        parent: the run that this one was started from, as `resume` had it.
-        status: "unfinished" until the result is written.
-        examples: of the training split; the order of batches depends on it.
-    """
-
-    step: int = 0
-    last: str = ""
-    best: str = ""
-    best_step: int = 0
-    best_metrics: Mapping[str, float] = field(default_factory=dict)
-    stale: int = 0
-    seconds: float = 0.0
-    start: int = 0
-    parent: str = ""
-    status: str = "unfinished"
-    examples: int = 0
-
 
 # What a run must share with the one whose state it starts from, beside the model.
 AGREEING = ("task", "data.name", "optimizer.name")
@@ -109,7 +56,7 @@ class Run:
         self.processes: Processes = ALONE
         self.resume_from = source  # the checkpoint to go on from
         self._pending = record  # what validations have changed since the last checkpoint
-        self.writer: tensorboard.Writer | None = None
+        self._writer: tensorboard.Writer | None = None
         self.started = False
 
     @classmethod
@@ -135,7 +82,7 @@ class Run:
                 "source": str(run.resume_from or ""),
             }
 
-        told = led(processes, choose)
+        told = processes.led(choose)
         if "finished" in told:
             raise Finished(Path(told["finished"]))
         source = Path(told["source"]) if told["source"] else None
@@ -146,9 +93,9 @@ class Run:
     @classmethod
     def _choose(cls, config: Config) -> "Run":
         if not config.name:
-            for folder in _unfinished(config):
+            for unfinished in _unfinished(config):
                 with contextlib.suppress(Held):  # another process is at it: look for an older one, or start anew
-                    return cls._continued(config, folder)
+                    return cls._continued(config, unfinished)
         elif folder := begun(config):
             if differing := drift(read_config(folder), to_dict(config)):
                 keys = "; ".join(f"{key} was {old!r}, now {new!r}" for key, old, new in differing)
@@ -200,48 +147,45 @@ class Run:
 
         def start() -> str:
             try:
-                self._start(spec, examples, packages, devices, fingerprint or {})
+                self._begin(spec, examples, fingerprint or {})
+                self._open(packages, devices)
             except OSError as error:
                 raise InputError(
                     f"{self.folder} cannot be written ({error.strerror}): choose another --run_dir"
                 ) from error
             return str(self.folder)
 
-        self.folder = Path(led(self.processes, start))
+        self.folder = Path(self.processes.led(start))
         self.started = True
         self._pending = dataclasses.replace(self._pending, examples=examples)
 
-    def _start(
-        self,
-        spec: Mapping[str, Any],
-        examples: int,
-        packages: Iterable[str],
-        devices: str,
-        fingerprint: Mapping[str, str],
-    ) -> None:
+    def _begin(self, spec: Mapping[str, Any], examples: int, fingerprint: Mapping[str, str]) -> None:
         if self._lock is None:
             self.make_folder()
             self._lock = _lock(self.folder)
             fill(self.folder, self.config, spec, fingerprint)
         check_spec(self.folder, spec)
         if self.record.examples not in (0, examples):
-            raise InputError(
-                f"{self.folder}: the data have changed since this run began: there were {self.record.examples} "
-                f"training examples, now {examples}: give it the old ones, or begin anew with --resume never"
-            )
-        if splits := changed(self.folder, fingerprint):
-            raise InputError(
-                f"{self.folder}: the data have changed since this run began: other examples, or in another order, in "
-                f"{' and '.join(splits)}: give it the old ones, or begin anew with --resume never"
-            )
+            what = f"there were {self.record.examples} training examples, now {examples}"
+        elif splits := changed(self.folder, fingerprint):
+            what = f"other examples, or in another order, in {' and '.join(splits)}"
+        else:
+            return
+        raise InputError(
+            f"{self.folder}: the data have changed since this run began: {what}: give it the old ones, or begin anew "
+            "with --resume never"
+        )
+
+    def _open(self, packages: Iterable[str], devices: str) -> None:
+        """The logs, without what came after the last checkpoint."""
         fresh = self.record.step == self.record.start
         if fresh:
             write_json(self.folder / "environment.json", environment(packages, devices))
         kept = -1 if fresh else self.record.step
         tensorboard.cut(self.folder, kept)
-        _cut_lines(self.folder / "metrics.jsonl", kept)
+        cut_lines(self.folder / "metrics.jsonl", kept)
         self._metrics = (self.folder / "metrics.jsonl").open("a", encoding="utf-8")
-        self.writer = tensorboard.Writer(self.folder)
+        self._writer = tensorboard.Writer(self.folder)
         if fresh:
             self.writer.hparams(self._hparams(), self.id)
             table = "\n".join(f"| {key} | {value} |" for key, value in flatten(to_dict(self.config)).items())
@@ -263,6 +207,12 @@ class Run:
         return self.processes.rank == 0
 
     @property
+    def writer(self) -> tensorboard.Writer:
+        """Of TensorBoard's events, which the leader has from `start` to `finish`."""
+        assert self._writer is not None
+        return self._writer
+
+    @property
     def id(self) -> str:
         """The run's name among all runs: task/preset/framework/name."""
         return "/".join(self.folder.parts[-4:])
@@ -270,7 +220,7 @@ class Run:
     def log(self, step: int, values: Mapping[str, float], seconds: float) -> None:
         """Scalars, to TensorBoard and to metrics.jsonl. seconds: wall time of the run so far."""
         self.writer.scalars(step, values)
-        self._metrics.write(_json({"step": step, "seconds": round(seconds, 3), **values}) + "\n")
+        self._metrics.write(to_json({"step": step, "seconds": round(seconds, 3), **values}) + "\n")
         self._metrics.flush()
 
     def validated(
@@ -299,25 +249,22 @@ class Run:
         """
         checkpoints = self.folder / "checkpoints"
         name = f"{step:08d}{suffix}"
-        beside = checkpoints / f".{name}"
+        made = checkpoints / f".{name}"
         if self.leads:
             if not checkpoints.is_dir():  # else it would be made anew, without what lay there
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(checkpoints))
-            _remove(beside)
+            _remove(made)
         self.processes.wait()
-        write(beside)
+        write(made)
         self.processes.wait()
-        best = name if self._pending.best_step == step else self._pending.best
-        before, record = (
-            self.record.last,
-            dataclasses.replace(self._pending, step=step, last=name, best=best, seconds=seconds),
-        )
+        best, before = name if self._pending.best_step == step else self._pending.best, self.record.last
+        record = dataclasses.replace(self._pending, step=step, last=name, best=best, seconds=seconds)
         if self.leads:
             _remove(checkpoints / name)
-            os.replace(beside, checkpoints / name)
+            os.replace(made, checkpoints / name)
             seal(self.folder, record)
             kept = {name, before, best}
-            kept |= {_beside(checkpoints, path).name for path in kept if path}
+            kept |= {beside(checkpoints, path).name for path in kept if path}
             for path in checkpoints.iterdir():
                 if path.name not in kept:
                     _remove(path)
@@ -334,8 +281,8 @@ class Run:
 
     def close(self) -> None:
         try:
-            if self.writer is not None:
-                writer, self.writer = self.writer, None
+            if self._writer is not None:
+                writer, self._writer = self._writer, None
                 self._metrics.close()
                 writer.close()
         finally:
@@ -385,300 +332,6 @@ def drift(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, Any
     a, b = flatten(old), flatten(new)
     keys = [key for key in {**a, **b} if key not in HARMLESS and not key.startswith(ignored or ("\0",))]
     return [(key, a.get(key), b.get(key)) for key in keys if _plain(a.get(key)) != _plain(b.get(key))]
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """A run's config as plain values. Raises InputError where `folder` is no run."""
-    path = folder / "config.yaml"
-    if not path.is_file():
-        raise InputError(f"{folder} is no run: it holds no config.yaml")
-    found = read_yaml(path)
-    for key in ("task", "framework"):
-        if not isinstance(found.get(key), str):
-            raise InputError(f"{path} is damaged: it has no {key}")
-    if not re.fullmatch(r"(?!\.+$)[\w.-]*", preset := str(found.get("preset", ""))):  # it names a folder
-        raise InputError(f"{path} is damaged: preset = {preset!r}")
-    return found
-
-
-def read_record(folder: Path) -> Record:
-    read_config(folder)
-    path = folder / "record.json"
-    if not path.exists():
-        return Record()
-    with _reading(path):
-        return _record(json.loads(path.read_text(encoding="utf-8")))
-
-
-def _record(values: Mapping[str, Any]) -> Record:
-    """Raises ValueError or TypeError where these are not the values of one."""
-    record = Record(**values)
-    record = dataclasses.replace(record, best_metrics=_numbers(record.best_metrics))
-    for name in filter(None, (record.last, record.best)):
-        if not re.fullmatch(r"\d{8,}(\.\w+)?", name):
-            raise ValueError(f"{name!r} is no name of a checkpoint")
-    return record
-
-
-def sound_record(folder: Path) -> Record:
-    """As it was with the newest checkpoint that still is what was saved; those that are not are told.
-
-    Raises RunError where there are checkpoints, and none is sound.
-    """
-    checkpoints, damaged = folder / "checkpoints", []
-    for path in sorted(checkpoints.glob("*.json"), reverse=True):
-        try:
-            record = Record(**_sealed(path)["record"])
-            check_checkpoint(checkpoints / record.last)
-        except Error as error:
-            damaged.append(str(error))
-            continue
-        try:
-            if record.best:
-                check_checkpoint(checkpoints / record.best)
-        except Error as error:
-            damaged.append(f"{error}: the best from here on counts")
-            record = dataclasses.replace(record, best="", best_step=0, best_metrics={}, stale=0)
-        for line in damaged:
-            print(f"warning: {line}: going on from step {record.step}", file=sys.stderr)
-        return record
-    if damaged or (folder / "record.json").exists():
-        wrong = "; ".join(damaged) or f"{checkpoints} has none"
-        raise RunError(f"no checkpoint is sound: {wrong}: put copies in their places, or begin anew by --resume never")
-    return Record()
-
-
-def seal(folder: Path, record: Record) -> None:
-    """Writes the record of a run's last checkpoint, and its checksum beside it."""
-    path = folder / "checkpoints" / record.last
-    values = dataclasses.asdict(record) | {"best_metrics": _numbers(finite(record.best_metrics))}  # as it is read
-    write_json(_beside(path.parent, path.name), {"sha256": _seal(path, values), "record": values})
-    write_json(folder / "record.json", values)
-
-
-def check_checkpoint(path: Path) -> None:
-    """Raises RunError where a checkpoint is not what was saved."""
-    beside = _beside(path.parent, path.name)
-    for needed in (path, beside):
-        if not needed.exists():
-            raise RunError(f"{needed} is gone")
-    saved = _sealed(beside)
-    if saved["sha256"] != _seal(path, saved["record"]):
-        raise RunError(f"{path} is not what was saved: the checksum in {beside.name} differs")
-
-
-def _sealed(path: Path) -> dict[str, Any]:
-    """What stands beside a checkpoint."""
-    with _reading(path):
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return {"sha256": str(found["sha256"]), "record": dataclasses.asdict(_record(found["record"]))}
-
-
-def _seal(checkpoint: Path, record: Mapping[str, Any]) -> str:
-    """The checksum of a checkpoint and its record."""
-    return hashlib.sha256(f"{checksum(checkpoint)} {json.dumps(record, sort_keys=True)}".encode()).hexdigest()
-
-
-def checksum(path: Path) -> str:
-    """SHA-256 of a file, or of the names and checksums of all files in a folder."""
-    if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file())
-        lines = (f"{checksum(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _beside(checkpoints: Path, name: str) -> Path:
-    """Of a checkpoint, the file with its checksum and record."""
-    return checkpoints / f"{Path(name).stem}.json"
-
-
-@contextlib.contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Raises InputError where a file of a run does not hold what it should."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from error
-    except (ValueError, TypeError, KeyError, AttributeError, EOFError, yaml.YAMLError) as error:
-        raise InputError(f"{path} is damaged: {' '.join(str(error).split())}") from error
-
-
-def plain_values(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a spec: what models and metrics see."""
-    return {name: value for name, value in spec.items() if not is_file(name)}
-
-
-def is_file(name: str) -> bool:
-    """Whether an entry of a spec is kept as a file of its own: `tokenizer.json`, `means.npy`."""
-    return "." in name
-
-
-def read_spec(folder: Path) -> dict[str, Any]:
-    """The plain values of `fitted/spec.json` and the files beside it: texts, and .npy as arrays that are mapped."""
-    found = {}
-    for path in sorted((folder / "fitted").glob("[!.]*")):
-        with _reading(path):
-            is_array = path.suffix == ".npy"
-            found[path.name] = (
-                np.load(path, mmap_mode="r", allow_pickle=False) if is_array else path.read_text(encoding="utf-8")
-            )
-    path = folder / "fitted" / "spec.json"
-    if path.name not in found:
-        raise InputError(f"{path} is gone: what the run has learnt of its data")
-    with _reading(path):
-        found = {**dict(json.loads(found.pop(path.name))), **found}
-    for name, saved in read_data(folder)["fitted"].items():
-        if not (path := folder / "fitted" / name).exists():
-            raise InputError(f"{path} is gone: what the run has learnt of its data")
-        if checksum(path) != saved:
-            raise InputError(f"{path} is damaged: it is not what was saved, by the checksum in data.json")
-    return found
-
-
-def read_data(folder: Path) -> dict[str, dict[str, str]]:
-    """Of a run's data: `fingerprint`, by split, and the checksums of files in `fitted`; both empty of older runs."""
-    path = folder / "data.json"
-    if not path.exists():
-        if (folder / "config.yaml").exists():
-            say_once(str(path), f"{path} is gone, or the run is older: whether its data have changed is not known")
-        return {"fingerprint": {}, "fitted": {}}
-    with _reading(path):
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return {name: dict(found[name]) for name in ("fingerprint", "fitted")}
-
-
-def changed(folder: Path, fingerprint: Mapping[str, str]) -> list[str]:
-    """The splits of which a run has seen other examples, or in another order."""
-    seen = read_data(folder)["fingerprint"]
-    return [name for name in seen if name in fingerprint and seen[name] != fingerprint[name]]
-
-
-def fill(folder: Path, config: Config, spec: Mapping[str, Any], fingerprint: Mapping[str, str]) -> None:
-    """What a run's folder holds from its beginning; the config last, as that makes it a run."""
-    fitted = folder / "fitted"
-    fitted.mkdir(exist_ok=True)
-    (folder / "checkpoints").mkdir(exist_ok=True)
-    _write_spec(fitted, spec)
-    sums = {path.name: checksum(path) for path in sorted(fitted.glob("[!.]*"))}
-    write_json(folder / "data.json", {"fingerprint": dict(fingerprint), "fitted": sums})
-    _write(folder / "config.yaml", yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True))
-
-
-def _write_spec(fitted: Path, spec: Mapping[str, Any]) -> None:
-    for name, value in spec.items():
-        if isinstance(value, np.ndarray):
-            np.save(fitted / name, value, allow_pickle=False)
-        elif is_file(name):
-            _write(fitted / name, value)
-    write_json(fitted / "spec.json", plain_values(spec))
-
-
-def read_result(folder: Path) -> dict[str, Any]:
-    path = folder / "result.json"
-    with _reading(path):
-        found = dict(json.loads(path.read_text(encoding="utf-8")))
-        return {**found, "metrics": {name: float(value) for name, value in _numbers(found["metrics"]).items()}}
-
-
-def read_environment(folder: Path) -> dict[str, Any]:
-    path = folder / "environment.json"
-    with _reading(path):
-        found = dict(json.loads(path.read_text(encoding="utf-8")))
-        return {**found, "versions": dict(found["versions"]), "git_commit": str(found["git_commit"])}
-
-
-def check_spec(folder: Path, spec: Mapping[str, Any]) -> None:
-    """Raises InputError where the data are not those that the run was trained on."""
-    saved, now = read_spec(folder), dict(spec)
-    wrong = [f"{name} is another one" for name in saved | now if is_file(name) and not _same(saved, now, name)]
-    saved, now = map(plain_values, (saved, now))
-    saved, now = finite(saved), json.loads(_json(now))
-    wrong += [_changed_to(key, saved.get(key), now.get(key)) for key in saved | now if saved.get(key) != now.get(key)]
-    if wrong:
-        raise InputError(f"{folder}: the data have changed since this run began: {'; '.join(wrong)}")
-
-
-def _same(a: Mapping[str, Any], b: Mapping[str, Any], name: str) -> bool:
-    """Whether both have the same text or array."""
-    return name in a and name in b and np.array_equal(a[name], b[name])
-
-
-def _changed_to(key: str, old: Any, new: Any) -> str:
-    """Of long lists, only what is gone and what is new."""
-    lists = isinstance(old, list) and isinstance(new, list)
-    if lists and (gone := [x for x in old if x not in new]) + (added := [x for x in new if x not in old]):
-        return f"{key}: gone {gone[:5]}, new {added[:5]} ({len(old)} then, {len(new)} now)"
-    return f"{key} was {old}, is {new}"
-
-
-def environment(packages: Iterable[str], devices: str) -> dict[str, Any]:
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpu": f"{os.cpu_count()} x {_cpu()}",
-        "versions": versions(packages),
-        "devices": devices,
-        "git_commit": _git_commit(),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-    }
-
-
-def _cpu() -> str:
-    """The processor's name, as far as the system tells."""
-    file = Path("/proc/cpuinfo")  # of Linux, where platform.processor() tells nothing
-    text = file.read_text(encoding="utf-8") if file.exists() else ""
-    found = re.search(r"^model name\s*: (.+)$", text, re.MULTILINE)
-    return found[1] if found else platform.processor() or platform.machine()
-
-
-def versions(packages: Iterable[str]) -> dict[str, str]:
-    """The installed version of each distribution; those that are not installed are left out."""
-    found = {}
-    for package in packages:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    return found
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    _write(path, _json(value, indent=2, default=str) + "\n")
-
-
-def finite(value: Any) -> Any:
-    """Plain values, with None for each number that is not finite: JSON has no other word for it."""
-    if isinstance(value, Mapping):
-        return {key: finite(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _json(value: Any, **options: Any) -> str:
-    return json.dumps(finite(value), allow_nan=False, **options)
-
-
-def _numbers(metrics: Mapping[str, float | None]) -> dict[str, float]:
-    """Metrics as they were before they were written: NaN where JSON has null."""
-    return {name: math.nan if value is None else value for name, value in metrics.items()}
-
-
-def _write(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
-
-
-def _cut_lines(path: Path, step: int) -> None:
-    """Drops the entries after `step`, those of the test, which is made anew, and a last line that was cut short."""
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        if line.endswith("\n") and (entry := json.loads(line))["step"] <= step:
-            kept += [line] * (not any(tag.startswith("test/") for tag in entry))
-    _write(path, "".join(kept))
 
 
 def _is_of(config: Config, folder: Path) -> bool:
@@ -769,11 +422,3 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _git_commit() -> str:
-    with contextlib.suppress(OSError):
-        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-        if done.returncode == 0:
-            return done.stdout.strip()
-    return ""

@@ -18,12 +18,14 @@ from .errors import InputError, RunError
 from .progress import Progress, peak_host_memory
 from .run import Run
 from .schedule import Plan, schedule_steps, warmup_steps
-from .task import Task
+from .task import Charts, Task
 
 ASK_EVERY = 10  # steps
 # What stands at `train/`, beside `loss/<name>`.
-TAGS = ("loss", "learning_rate", "grad_norm", "skipped_updates", "loss_scale", "steps_per_second")
-TAGS += ("examples_per_second", "epoch", "memory_bytes")
+TAGS = (
+    *("loss", "learning_rate", "grad_norm", "skipped_updates", "loss_scale"),
+    *("steps_per_second", "examples_per_second", "epoch", "memory_bytes"),
+)
 
 
 class Diverged(RunError):
@@ -197,10 +199,12 @@ class Session:
         for listener in self.listeners:
             listener(self.step, values)
 
-    def _show(self, split: str, found: Mapping[str, np.ndarray | str]) -> None:
+    def _show(self, split: str, found: Charts) -> None:
         for name, value in found.items():
-            show = self.run.writer.text if isinstance(value, str) else self.run.writer.image
-            show(self.step, f"{split}/{name}", value)
+            if isinstance(value, str):
+                self.run.writer.text(self.step, f"{split}/{name}", value)
+            else:
+                self.run.writer.image(self.step, f"{split}/{name}", value)
 
 
 @functools.cache

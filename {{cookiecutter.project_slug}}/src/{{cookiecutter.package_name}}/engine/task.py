@@ -8,10 +8,13 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from .config import Config, DataConfig, ModelConfig, closest
+from .config import Config, DataConfig, ModelConfig
 from .data.bad import Bad
 from .data.sources import Batch, Dataset, Source, Spec
 from .errors import InputError
+from .meant import closest
+
+Charts = Mapping[str, np.ndarray | str]  # to be shown, by name: images, uint8 [height, width, 3], or Markdown
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,7 @@ class Task:
         describe: (names, outputs, spec, **options) -> rows of readable values, of every input by its name.
         stream: for a task that makes its output piece by piece, in place of `describe`: (what `generate` of the
             task's framework files yields, spec) -> pieces of text, as they come. Its options have a `prompt`.
-        examples: what TensorBoard shows of a validation batch and its outputs, by name: images, uint8 [height, width,
-            3], or Markdown.
+        examples: what TensorBoard shows of a validation batch and its outputs.
         charts: the same of the metrics that are arrays and not numbers, over a whole split.
         overfit: the steps in which `--debug overfit` brings the loss of one batch below a bound.
         check: raises InputError for a config that the task cannot train with, and its keys' types do not tell.
@@ -58,11 +60,11 @@ class Task:
     mode: Literal["max", "min"]
     load: Callable[[Config, Spec | None], Dataset]
     inputs: Callable[[Any, Spec, Bad], "Inputs"]
-    examples: Callable[[Batch, Batch, Spec], dict[str, np.ndarray | str]]
+    examples: Callable[[Batch, Batch, Spec], Charts]
     overfit: "Overfit"
     describe: Callable[..., list[dict[str, Any]]] | None = None
     stream: Callable[[Iterator[Batch], Spec], Iterator[str]] | None = None
-    charts: Callable[[Mapping[str, np.ndarray], Spec], dict[str, np.ndarray | str]] = lambda arrays, spec: {}
+    charts: Callable[[Mapping[str, np.ndarray], Spec], Charts] = lambda arrays, spec: {}
     check: Callable[[Config], None] = lambda config: None
     options: type = NoOptions
     signature: Callable[[Spec], "Signature"] | None = None
@@ -142,7 +144,10 @@ def check_twin(task: Task, framework: str) -> None:
         raise InputError(f"{task.name} has no half for {framework}: {path} is gone")
 
 
-def twin(task: Task, framework: str):
-    """The task's module for a framework: its model, losses and metrics. Raises InputError where it has none."""
+def twin(task: Task, framework: str) -> Any:
+    """The task's module for a framework: its model, losses and metrics. What it has, the framework's room says.
+
+    Raises InputError where there is none.
+    """
     check_twin(task, framework)
     return importlib.import_module(f"..tasks.{task.name}.{framework}", __package__)

@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -24,6 +24,8 @@ from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 from tensorboard.util.tensor_util import make_tensor_proto
 
+from .data.files import write_text
+
 
 class Writer:
     """Writes events of a run into its folder, at once: a killed process loses none, and errors come where they belong.
@@ -38,7 +40,8 @@ class Writer:
         folder.mkdir(parents=True, exist_ok=True)
         # The order of names is that of time.
         name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(self._numbers)}"
-        self._path, self._file = folder / name, None
+        self._path = folder / name
+        self._file: BinaryIO | None = None
         self._write(event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2"))
         self._embeddings: dict[str, EmbeddingInfo] = {}
 
@@ -66,15 +69,15 @@ class Writer:
         stem = name.replace("/", "_")
         vectors_name, labels_name = f"projector/{stem}.tsv", f"projector/{stem}_labels.tsv"
         (self.folder / "projector").mkdir(exist_ok=True)
-        _write(self.folder / vectors_name, "".join("\t".join(f"{x:.5g}" for x in row) + "\n" for row in vectors))
+        write_text(self.folder / vectors_name, "".join("\t".join(f"{x:.5g}" for x in row) + "\n" for row in vectors))
         rows = [header, *labels] if len(header) > 1 else labels  # a single column has none
         cells = ("\t".join(" ".join(cell.split()) for cell in row) for row in rows)
-        _write(self.folder / labels_name, "".join(f"{row}\n" for row in cells))
+        write_text(self.folder / labels_name, "".join(f"{row}\n" for row in cells))
         self._embeddings[name] = EmbeddingInfo(
             tensor_name=name, tensor_path=vectors_name, metadata_path=labels_name, tensor_shape=vectors.shape
         )
         config = ProjectorConfig(embeddings=self._embeddings.values())
-        _write(self.folder / "projector_config.pbtxt", str(config))
+        write_text(self.folder / "projector_config.pbtxt", str(config))
 
     def hparams(self, values: Mapping[str, Any], run: str) -> None:
         """The run's row in the HParams table, whose metrics are the run's scalars; without `run`, equal rows merge."""
@@ -121,12 +124,6 @@ def cut(folder: Path, step: int) -> None:
 
 def _of_the_end(value: summary_pb2.Summary.Value) -> bool:
     return value.tag.startswith("test/") or value.tag == hparams_metadata.SESSION_END_INFO_TAG
-
-
-def _write(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
 
 
 def _tensor_pb(tag: str, tensor, metadata) -> summary_pb2.Summary:

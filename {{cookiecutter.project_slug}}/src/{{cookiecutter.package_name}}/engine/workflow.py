@@ -1,34 +1,8 @@
-"""Train, evaluate, predict: the course of each, whatever the framework. An engine, which `engine()` gives, has
-
-Engine(config, task, spec)                          of a framework with a class for each task, beside
-                                                    that in its place; raises InputError where the hardware is not there
-.share                                              what this process reads of every batch
-.describe()                                         the device, in words
-.check_training()                                   raises InputError for an optimizer that cannot train
-.start_from(weights)                                begins with them; raises InputError where they do not fit
-.train(checkpoint, batches, data, plan, session)    from a checkpoint, or from the beginning where it is None
-.evaluate(checkpoint, batches)                      the task's metrics by name, as numbers or arrays
-.predict(checkpoint, source)                        the outputs for every example
-.generate(checkpoint, batch, **options)             pieces of output, as they come, of a task that has `stream`
-.model(checkpoint)                                  the network, in eval mode
-.weights(checkpoint)                                by name, as in files; the initial ones where it is None
-.state(checkpoint)                                  all of a checkpoint, by name, for every framework the same
-.write(state, path, where)                          a checkpoint that holds it; `where` it comes from begins an error
-.export(format, batch, path)                        what it begins with, as a file; batch: arrays of the right shapes
-.peak_memory()                                      bytes on the device, 0 where it does not tell
-.first_not_finite(checkpoint, batches, data, plan, end)     (step, what) on the way from a checkpoint to step `end`
-
-A checkpoint's weights are, in all but `train` and `state`, the averages where the config has an `optimizer.ema_decay`.
-
-A state's names are weights/NAME, ema/NAME (the average), momentum/NAME and square/NAME (the optimizer's, of a gradient
-and of its square), with the NAMEs of weights in files; step and skipped; updates/LOSS (which AdamW has counted);
-loss_scale/factor and loss_scale/steps.
-"""
+"""Train, evaluate, predict: the course of each, whatever the framework, of which `contract.Engine` is all it knows."""
 
 import contextlib
 import dataclasses
 import functools
-import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -38,20 +12,14 @@ from typing import Any
 import numpy as np
 
 from . import task as tasks
-from .config import Config, MeshConfig, flatten, read_options, to_dict
+from .config import Config, MeshConfig, flatten, to_dict
+from .contract import Engine
 from .data.bad import Bad
 from .data.batches import TrainBatches, eval_batches, make_batch
 from .data.files import say_once
 from .data.sources import Arrays, Batch, Dataset, Spec
 from .errors import InputError, RunError, Stopped
-from .processes import Processes, in_turn, led
-from .progress import peak_host_memory
-from .registry import check, frameworks, load_config
-from .run import (
-    HARMLESS,
-    Finished,
-    Run,
-    begun,
+from .folder import (
     changed,
     check_checkpoint,
     check_spec,
@@ -60,13 +28,17 @@ from .run import (
     read_config,
     read_record,
     read_spec,
+    same,
     versions,
 )
+from .layers import read_options
+from .progress import peak_host_memory
+from .registry import check, frameworks, load_config
+from .run import HARMLESS, Finished, Run
 from .schedule import Plan, schedule_steps, warmup_steps
 from .session import Diverged, Session, arrays, scalars
 from .weights import Weights
 from .weights import read as read_weights
-from .weights import write as write_weights
 
 # Keys that a run's model asks for when it predicts, beside those of the hardware.
 ASKED = ("seed", "data.batch_size", "data.skip_bad", "data.workers")
@@ -93,8 +65,11 @@ def train(config: Config, module: type | None = None) -> Path:
     framework = frameworks()[config.framework]
     if module and not hasattr(framework, "build"):
         raise InputError(f"framework = {config.framework!r} trains functions, and no class: change those of the task")
+    if config.resume not in ("auto", "never"):
+        other = read_config(Path(config.resume))["framework"]
+        if other != config.framework:
+            raise InputError(f"--resume {config.resume}: a run of {other}, which this project does not have")
     processes = framework.join(config)
-    config = _taken_over(config, processes)
     try:
         run = Run.choose(config, processes)
     except Finished as finished:
@@ -106,32 +81,17 @@ def train(config: Config, module: type | None = None) -> Path:
     return run.folder
 
 
-def _taken_over(config: Config, processes: Processes) -> Config:
-    """Where `resume` names a run of another framework, a config that goes on with what it has been converted to."""
-    if config.resume in ("auto", "never"):
-        return config
-    framework = read_config(Path(config.resume))["framework"]
-    if framework == config.framework:
-        return config
-    if framework not in frameworks():
-        raise InputError(f"--resume {config.resume}: a run of {framework}, which this project does not have")
-    from .twins.convert import convert_apart
-
-    folder = led(processes, lambda: str(begun(config) or convert_apart(config, best=False)))
-    return dataclasses.replace(config, name=Path(folder).name, resume="auto")
-
-
 def _train(run: Run, config: Config, task: tasks.Task, began: float, module: type | None = None) -> None:
     framework, processes = frameworks()[config.framework], run.processes
     # A run that goes on, or begins with another's state, has what was fitted then.
     spec = read_spec(run.resume_from.parents[1]) if run.resume_from else None
-    data = in_turn(processes, lambda: task.load(config, spec))
+    data = processes.in_turn(lambda: task.load(config, spec))
     settings = (config.data.batch_size, config.seed, config.data.on_device)
     fingerprint = data.fingerprint() if run.leads else {}
     whole = TrainBatches(data, *settings)  # before a framework is imported: there may be too few examples
     if config.debug == "overfit":
         data = _one_batch(data, whole)
-    engine = _engine(config, data.spec, module)
+    engine = create_engine(config, data.spec, module)
     engine.check_training()
     batches = TrainBatches(data, *settings, engine.share)
     plan = Plan.of(config, batches.steps_per_epoch, run.record.start, task.overfit.steps)
@@ -211,9 +171,7 @@ def _kept(run: Run) -> str:
     return f"step {run.record.step} of {run.folder} is kept, the same command goes on from there"
 
 
-def evaluate(
-    folder: Path, config: Config, checkpoint: str = "best"
-) -> tuple[dict[str, float], dict[str, np.ndarray | str]]:
+def evaluate(folder: Path, config: Config, checkpoint: str = "best") -> tuple[dict[str, float], tasks.Charts]:
     """A run's metrics on its test split, keyed as the tags are, and charts of those that are arrays.
 
     config: the run's own, with what is overridden. checkpoint: best, last, or a step.
@@ -223,7 +181,7 @@ def evaluate(
     check_spec(folder, data.spec)
     _check_test(folder, config, data)
     batches = eval_batches(data.test, config.data.batch_size, workers=config.data.workers)
-    metrics = _engine(_for_inference(config), data.spec).evaluate(path, batches)
+    metrics = create_engine(_for_inference(config), data.spec).evaluate(path, batches)
     return scalars("test", metrics), task.charts(arrays(metrics), data.spec)
 
 
@@ -272,8 +230,8 @@ class Predictor:
         self.checkpoint = _checkpoint(folder, config, checkpoint)
 
     @functools.cached_property
-    def _engine(self):
-        return _engine(self.config, self.spec, self.module)
+    def _engine(self) -> Engine:
+        return create_engine(self.config, self.spec, self.module)
 
     @functools.cached_property
     def model(self) -> Any:
@@ -290,7 +248,7 @@ class Predictor:
 
     def predict(self, inputs: Any, **options: Any) -> list[dict[str, Any]]:
         """Rows of readable values for each input. options: those of the task, `task.options`."""
-        if self.task.stream:
+        if not self.task.describe:
             given = [inputs] if isinstance(inputs, str) else inputs
             return [{"input": prompt, "output": "".join(self.stream(prompt, **options))} for prompt in given]
         settings = dataclasses.asdict(read_options(self.task.options, options))
@@ -298,7 +256,9 @@ class Predictor:
         return self.task.describe(names, self._engine.predict(self.checkpoint, source), self.spec, **settings)
 
     def stream(self, prompt: str, **options: Any) -> Iterator[str]:
-        """What the model makes of one prompt, piece by piece; for tasks that have `stream`."""
+        """What the model makes of one prompt, piece by piece. Raises InputError where the task does not go so."""
+        if not self.task.stream:
+            raise InputError(f"{self.task.name} makes nothing piece by piece: use predict")
         settings = dataclasses.asdict(read_options(self.task.options, {**options, "prompt": prompt}))
         source, _ = self._inputs([settings.pop("prompt")])
         pieces = self._engine.generate(self.checkpoint, source[np.arange(1)], **settings)
@@ -324,63 +284,21 @@ def _check_effect(folder: Path, config: Config) -> None:
             )
 
 
-def write_model(config: Config, spec: Spec, weights: Weights, format: str, batch: Batch, path: Path) -> None:
-    """A model with these weights as a file, by the config's framework: on the CPU, in float32.
-
-    Args:
-        weights: of any framework.
-        format: one of the framework's `FORMATS`.
-        batch: some inputs; the file takes any number of them.
-    """
-    accelerator = dataclasses.replace(config.accelerator, platform="cpu", precision="float32")
-    engine = _engine(_on_one_device(dataclasses.replace(config, accelerator=accelerator, init="", init_skip="")), spec)
-    engine.start_from(weights)
-    engine.export(format, batch, path)
-
-
-def write_initial(saved: Mapping[str, Any], path: Path) -> None:
-    """The weights that a run of a config begins with, as a file.
-
-    saved: the config as plain values, which go from one process to another.
-    """
-    config = load_config(saved=saved)
-    data = tasks.find(config.task).load(config, None)
-    found = _engine(_on_one_device(config), data.spec).weights(None)
-    beside = path.with_name(f".{path.name}")
-    beside.parent.mkdir(parents=True, exist_ok=True)
-    write_weights(beside, found)
-    os.replace(beside, path)
-
-
-def rehearse(saved: Mapping[str, Any]) -> dict[str, int]:
-    """One step as the devices of a config would take it, on as many that the CPU is taken for.
-
-    saved: the config as plain values, which go from one process to another.
-
-    Returns the bytes that each would hold, by what they are. Raises InputError for what would end the run before its
-    first step.
-    """
-    config = load_config(saved=saved)
-    check(config)
-    task = tasks.find(config.task)
-    data = task.load(config, None)
-    return frameworks()[config.framework].rehearse(config, task, plain_values(data.spec), data)
-
-
 def _for_inference(config: Config) -> Config:
     """One device, or as many as the model is cut over, where the framework has one process for all of them."""
     accelerator = config.accelerator
     cut = (accelerator.mesh.fsdp, accelerator.mesh.tensor) != (1, 1) and accelerator.nodes == 1
-    return config if cut and frameworks()[config.framework].ONE_PROCESS else _on_one_device(config)
+    return config if cut and frameworks()[config.framework].ONE_PROCESS else on_one_device(config)
 
 
-def _on_one_device(config: Config) -> Config:
+def on_one_device(config: Config) -> Config:
     """A run's checkpoints go anywhere, whatever it was trained on."""
     one = dataclasses.replace(config.accelerator, devices=1, nodes=1, mesh=MeshConfig())
     return dataclasses.replace(config, accelerator=one)
 
 
-def _engine(config: Config, spec: Spec, module: type | None = None):
+def create_engine(config: Config, spec: Spec, module: type | None = None) -> Engine:
+    """Of the config's framework. Raises InputError where the hardware is not there."""
     given = [module] if module else []
     return frameworks()[config.framework].engine()(config, tasks.find(config.task), plain_values(spec), *given)
 
@@ -400,7 +318,9 @@ def _checkpoint(folder: Path, config: Config, checkpoint: str) -> Path:
     return folder / "checkpoints" / name
 
 
-def _diverged(error: Diverged, engine, batches: TrainBatches, data: Dataset, plan: Plan, session: Session) -> str:
+def _diverged(
+    error: Diverged, engine: Engine, batches: TrainBatches, data: Dataset, plan: Plan, session: Session
+) -> str:
     """What a person should read where a run has diverged. Alone, a process looks for the place."""
     run, found = session.run, ""
     last = run.folder / "checkpoints" / run.record.last if run.record.last else run.resume_from
@@ -428,18 +348,18 @@ def _weights(config: Config, spec: Spec) -> Weights:
             return config.model.adopt(read_weights(path))
         theirs = read_spec(path)
         for name in sorted(filter(is_file, theirs)):
-            if not np.array_equal(theirs[name], spec.get(name)):
+            if not same(theirs, spec, name):
                 other = f"its fitted/{name} is not that of these data: its inputs meant something else"
                 print(f"--init {path}: {other}", file=sys.stderr)
         there = load_config("", {"accelerator.platform": config.accelerator.platform}, saved=read_config(path))
-        return _engine(_on_one_device(there), theirs).weights(_checkpoint(path, there, "best"))
+        return create_engine(on_one_device(there), theirs).weights(_checkpoint(path, there, "best"))
     except InputError as error:
         raise InputError(
             f"--init {error}" if str(error).startswith(str(path)) else f"--init {path}: {error}"
         ) from error
 
 
-def _test(engine, data: Dataset, plan: Plan, session: Session) -> dict[str, float]:
+def _test(engine: Engine, data: Dataset, plan: Plan, session: Session) -> dict[str, float]:
     """Of the best checkpoint, once, at the end."""
     run = session.run
     config = run.config.data

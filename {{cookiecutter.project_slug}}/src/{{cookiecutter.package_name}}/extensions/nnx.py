@@ -1,10 +1,10 @@
-"""What is yours of training in JAX: the optimizers of every run."""
+"""What is yours of training in JAX: the loggers and optimizers of every run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import optax
 
-from ..engine.api import OptimizerConfig
+from ..engine.api import Config, OptimizerConfig
 
 # By `optimizer.name`, before those in engine/nnx/optimizers.py. Each is a whole optimizer, as the documentation of
 # optax makes them; it is made anew for each step, of which `config.learning_rate` is the learning rate, by
@@ -13,3 +13,13 @@ from ..engine.api import OptimizerConfig
 #     "lion": lambda config: optax.lion(config.learning_rate, weight_decay=config.weight_decay)
 #     "mine": lambda config: optax.adamw(optax.warmup_cosine_decay_schedule(0.0, 1e-3, 500, 10_000))
 OPTIMIZERS: dict[str, Callable[[OptimizerConfig], optax.GradientTransformation]] = {}
+
+
+def loggers(config: Config) -> list[Callable[[int, Mapping[str, float]], None]]:
+    """Beside the run's own events and `metrics.jsonl`; made anew for each run. They get the step, and what is logged
+    there by tag. For example
+
+    run = wandb.init(project=config.task, name=config.name)
+    return [lambda step, values: run.log(dict(values), step)]
+    """
+    return []

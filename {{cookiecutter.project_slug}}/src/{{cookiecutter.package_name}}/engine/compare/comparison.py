@@ -23,14 +23,17 @@ from typing import Any, NamedTuple
 from .. import task as tasks
 from ..config import Config, FolderName, PositiveInt, flatten, option, to_dict
 from ..errors import InputError, on_one_line
-from ..run import HARMLESS, finite, read_config, read_environment, read_result, write_json
+from ..folder import finite, read_config, read_environment, read_result, write_json
+from ..run import HARMLESS
 
 REPORT, SETTINGS = "report.html", "compare.json"
 ABSENT = "–"  # in place of a value that a run does not have
 
 # Of a run's config, what tells nothing about it, or is told elsewhere.
-NAMING = ("task", "preset", "framework", "name", "run_dir", "seed", "resume", "trainer.max_minutes")
-NAMING += ("data.root", "data.download", "accelerator.name", "accelerator.platform")
+NAMING = (
+    *("task", "preset", "framework", "name", "run_dir", "seed", "resume", "trainer.max_minutes"),
+    *("data.root", "data.download", "accelerator.name", "accelerator.platform"),
+)
 TOLD = ("seed", "data.root", "accelerator.platform")  # of these, what the label of a column tells all the same
 
 
@@ -321,6 +324,16 @@ def rows_of(columns: Sequence[Column], target: float | None) -> list[Row]:
     def row(name: str, value: Callable[[FinishedRun], float], show: Callable[[float], str], *words: str) -> Row:
         return Row(name, [[float(value(run)) for run in column.runs] for column in columns], show, *words)
 
+    def metric(tag: str) -> Callable[[FinishedRun], float]:
+        return lambda run: run.result["metrics"].get(tag, math.nan)
+
+    def last(tag: str) -> Callable[[FinishedRun], float]:
+        return lambda run: _last(run, tag)
+
+    def measure(key: str) -> Callable[[FinishedRun], float]:
+        """What nothing has measured is 0: memory that is not told, the speed of a single step."""
+        return lambda run: run.result[key] or math.nan
+
     runs = [run for column in columns for run in column.runs]
     tags = sorted({tag for run in runs for tag in run.result["metrics"]}, key=lambda tag: (tag.startswith("val/"), tag))
     judged = {"test/loss": "min", f"test/{monitored}": task.mode}
@@ -328,34 +341,30 @@ def rows_of(columns: Sequence[Column], target: float | None) -> list[Row]:
     for tag in tags:
         name = tag if tag.startswith("test/") else f"{tag}, best"
         better = judged.get(tag, "")
-        found.append(row(name, lambda run, tag=tag: run.result["metrics"].get(tag, math.nan), _plain, better))
+        found.append(row(name, metric(tag), _plain, better))
     for tag in [*(tag for tag in tags if tag.startswith("val/")), "train/loss"]:
-        found.append(row(f"{tag}, final", lambda run, tag=tag: _last(run, tag), _plain))
+        found.append(row(f"{tag}, final", last(tag), _plain))
 
     bests = [best for run in runs if not math.isnan(best := run.best(task))]
     if target is None and bests:
         target = (min if task.mode == "max" else max)(bests)
     if target is not None:
-        goal = f"{task.monitor} {_plain(target)}"
+        wanted, goal = target, f"{task.monitor} {_plain(target)}"
         words = ("min", f"reaches {goal} in", "time")
-        found.append(row(f"time to {goal}", lambda run: run.seconds_to(task, target), _seconds, *words))
+        found.append(row(f"time to {goal}", lambda run: run.seconds_to(task, wanted), _seconds, *words))
     # Steps of different sizes do not compare: then examples do.
     sizes = {run.config["data"]["batch_size"] for run in runs}
     steps, examples = ("max", "") if len(sizes) == 1 else ("", "max")
-    measured = {
-        # name: (key of the result, show, better, does, of)
-        "time to first step": ("first_step_seconds", _seconds, "min", "gets to its first step in", "time"),
-        "steps a second": ("steps_per_second", _rate, steps, "takes", "steps a second"),
-        "examples a second": ("examples_per_second", _rate, examples, "takes", "examples a second"),
-        "time of the whole run": ("seconds", _seconds, "min", "is done in", "time"),
-        "peak memory, host": ("peak_host_memory_bytes", _memory, "min", "takes", "host memory"),
-        "peak memory, device": ("peak_device_memory_bytes", _memory, "min", "takes", "device memory"),
-        "steps": ("steps", _count),
-        "parameters": ("parameters", _count),
-    }
-    for name, (key, *words) in measured.items():
-        # What nothing has measured is 0: memory that is not told, the speed of a single step.
-        found.append(row(name, lambda run, key=key: run.result[key] or math.nan, *words))
+    found += [
+        row("time to first step", measure("first_step_seconds"), _seconds, "min", "gets to its first step in", "time"),
+        row("steps a second", measure("steps_per_second"), _rate, steps, "takes", "steps a second"),
+        row("examples a second", measure("examples_per_second"), _rate, examples, "takes", "examples a second"),
+        row("time of the whole run", measure("seconds"), _seconds, "min", "is done in", "time"),
+        row("peak memory, host", measure("peak_host_memory_bytes"), _memory, "min", "takes", "host memory"),
+        row("peak memory, device", measure("peak_device_memory_bytes"), _memory, "min", "takes", "device memory"),
+        row("steps", measure("steps"), _count),
+        row("parameters", measure("parameters"), _count),
+    ]
     configs = [column.runs[0].config for column in columns]
     counts = [lines_of_code(config["task"], config["framework"], config["model"]["name"]) for config in configs]
     for part in ("task", "model", "engine"):

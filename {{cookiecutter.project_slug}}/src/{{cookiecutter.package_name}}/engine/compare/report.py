@@ -11,9 +11,11 @@ import re
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from .. import task as tasks
+from ..data.files import write_text
 from ..errors import InputError
 from . import comparison
 from .comparison import Column, FinishedRun, Row
@@ -64,11 +66,9 @@ def write(runs: Sequence[FinishedRun], folder: Path, target: float | None, typed
     look = comparison.board(runs)
     commands = [typed, *dict.fromkeys(comparison.command(run) for run in runs), look]
     path = folder / comparison.REPORT
-    beside = path.with_name(f".{path.name}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        beside.write_text(_page(columns, rows, said, commands, folder), encoding="utf-8")
-        os.replace(beside, path)
+        write_text(path, _page(columns, rows, said, commands, folder))
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror}): choose another --run_dir") from error
     return "\n".join([*comparison.table(columns, rows), "", *said, "", f"Report: {path}", f"See them: {look}"])
@@ -89,8 +89,8 @@ def _page(
     ]
     head = ["", *(column.label for column in columns)]
     figures = [[row.name, *(_cell(row.cell(i)) for i in range(len(columns)))] for row in rows]
-    others = comparison.differing([column.runs[0] for column in columns]).items()
-    others = [[key, *(_escape(str(value)) for value in values)] for key, values in others]
+    differing = comparison.differing([column.runs[0] for column in columns])
+    others = [[key, *(_escape(str(value)) for value in values)] for key, values in differing.items()]
     each = [_run_cells(column, run, folder) for column in columns for run in column.runs]
     several = any(len(column.runs) > 1 for column in columns)
     notes = [
@@ -163,20 +163,27 @@ def _plot(columns: Sequence[Column], tag: str, by_seconds: bool, log: bool) -> s
     from matplotlib.figure import Figure
 
     ink = dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK)
-    settings = {**ink, "svg.fonttype": "none", "svg.hashsalt": "compare", "legend.frameon": False, "font.size": 9}
+    settings: dict[Any, Any] = {
+        **ink,
+        "svg.fonttype": "none",
+        "svg.hashsalt": "compare",
+        "legend.frameon": False,
+        "font.size": 9,
+    }
     with matplotlib.rc_context(settings):
         figure = Figure((5, 3.2), layout="constrained")
         axes = figure.subplots()
         seen = []
         for number, column in enumerate(columns):
-            style = {"color": COLORS[number % len(COLORS)], "linestyle": DASHES[number % len(DASHES)]}
+            color, dashes = COLORS[number % len(COLORS)], DASHES[number % len(DASHES)]
             for i, run in enumerate(column.runs):
                 points = [point for point in run.curves.get(tag, ()) if math.isfinite(point.value)]
                 seen += [point.value for point in points]
                 x = [point.seconds if by_seconds else point.step for point in points]
                 y = [point.value for point in points]
                 dot = "o" if len(points) == 1 else ""  # which is no line
-                axes.plot(x, y, linewidth=1.3, alpha=0.85, label="" if i else column.label, marker=dot, **style)
+                label = "" if i else column.label
+                axes.plot(x, y, color=color, linestyle=dashes, linewidth=1.3, alpha=0.85, label=label, marker=dot)
         if by_seconds:
             axes.set_xlim(left=0)  # imports and compilation are part of the time
         if log and (above := [value for value in seen if value > 0]):

@@ -4,17 +4,18 @@ import dataclasses
 import functools
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ..errors import InputError
 from .sources import Arrays, Batch, Dataset, Source
 
-Item, Read = TypeVar("Item"), TypeVar("Read")
+Item = TypeVar("Item")
+Read = TypeVar("Read")
 
 LARGEST_PERMUTATION = 2**22  # examples: of more, the order is computed index by index
 
@@ -56,11 +57,15 @@ class TrainBatches:
                 f"data.batch_size = {batch_size}, but there are only {len(data.train)} training examples: lower it, "
                 f"as by --data.batch_size {max(1, len(data.train) // 4)}"
             )
-        if on_device and not isinstance(data.train, Arrays):
-            raise InputError("data.on_device = true: these data are read from files when asked for: set it to false")
         self.data, self.batch_size, self.seed, self.share = data, batch_size, seed, share
         self._rows = share.rows(batch_size)
-        self.resident: Batch = data.train.arrays if on_device else {}
+        self.resident: Batch = {}
+        if on_device:
+            if not isinstance(data.train, Arrays):
+                raise InputError(
+                    "data.on_device = true: these data are read from files when asked for: set it to false"
+                )
+            self.resident = data.train.arrays
         self.steps_per_epoch = len(data.train) // batch_size
         self._order = functools.lru_cache(maxsize=2)(self._shuffle)  # two: threads read ahead into the next epoch
 
@@ -75,7 +80,8 @@ class TrainBatches:
         return make_batch({**self.data.train[indices], **drawn}, self.data.augment)
 
     def weight(self, step: int) -> float:
-        """Of a micro-batch on a device: the mean over all of the step's, by the data's `weights`."""
+        """Of a micro-batch on a device: the mean over all of the step's, by the data's `weights`, which there are."""
+        assert self.data.weights is not None
         epoch, i = divmod(step, self.steps_per_epoch)
         indices = self._order(epoch)(np.arange(i * self.batch_size, (i + 1) * self.batch_size))
         return float(self.data.weights[indices].sum(dtype=np.float64) / (self.share.parts * self.share.accumulate))
@@ -119,10 +125,12 @@ def shuffled_index(rng: np.random.Generator, n: int) -> Callable[[np.ndarray], n
     return permute
 
 
-def make_batch(batch: Batch, augment: Callable[[Batch], Batch] | None, resident: Batch | None = None) -> Batch:
+def make_batch(
+    batch: Mapping[str, Any], augment: Callable[..., Any] | None, resident: Mapping[str, Any] | None = None
+) -> Any:
     """A training batch of examples, or of their `index` into `resident`, and random numbers: on any kind of arrays."""
+    batch = dict(batch)
     if resident:
-        batch = dict(batch)
         index = batch.pop("index")
         batch |= {name: array[index] for name, array in resident.items()}
     return augment(batch) if augment else batch

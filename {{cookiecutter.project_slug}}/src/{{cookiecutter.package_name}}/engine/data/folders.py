@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,13 +22,13 @@ class Entries(NamedTuple):
         files: those that are wanted, as paths.
         folders: as paths.
         others: what each of the others is: `.tif`, or what has no suffix.
-        count: how many there are of all, those that `bad` took included.
+        total: how many there are of all, those that `bad` took included.
     """
 
     files: list[str]
     folders: list[str]
     others: list[str]
-    count: int
+    total: int
 
 
 def entries(folder: Path | str, suffixes: Sequence[str], bad: Bad = STRICT) -> Entries:
@@ -49,9 +49,12 @@ def sort_out(found: Iterable[os.DirEntry | Path], suffixes: Sequence[str], bad: 
         suffixes: of the files that are wanted, in lower case; a file may have them in any case. "": any.
         bad: takes links to nothing, which are what is left of files that were not fetched.
     """
-    files, folders, others, count = [], [], [], 0
+    files: list[str] = []
+    folders: list[str] = []
+    others: list[str] = []
+    total = 0
     for entry in found:
-        path, count = os.fspath(entry), count + 1
+        path, total = os.fspath(entry), total + 1
         if entry.is_symlink() and not os.path.exists(path):
             bad.add(InputError(f"{path} is a link to nothing, {os.readlink(path)}: fetch that, or remove the link"))
         elif entry.is_dir():
@@ -62,7 +65,7 @@ def sort_out(found: Iterable[os.DirEntry | Path], suffixes: Sequence[str], bad: 
             files.append(path)
         else:
             others.append(os.path.splitext(entry.name)[1].lower() or "without a suffix")
-    return Entries(files, folders, others, count)
+    return Entries(files, folders, others, total)
 
 
 def counted(others: Sequence[str], folders: Sequence[str]) -> str:
@@ -74,17 +77,17 @@ def counted(others: Sequence[str], folders: Sequence[str]) -> str:
     return ", ".join(words)
 
 
-def say_left_out(found: Mapping[Path | str, tuple[Sequence[str], Sequence[str], int]]) -> None:
-    """On stderr, once, a line for each folder of which something is left out.
+def say_left_out(found: Iterable[tuple[Path | str, Entries]]) -> None:
+    """On stderr, once, a line for each folder of which something is left out: its others, and its folders.
 
     Args:
-        found: by folder: the others, the folders that are left out, and how many entries there are.
+        found: each with what lies in it, without the folders that are read.
     """
     lines = []
-    for folder, (others, folders, count) in found.items():
+    for folder, (_, folders, others, total) in found:
         if number := len(others) + len(folders):
             are = "is" if number == 1 else "are"
-            lines.append(f"{folder}: {number:,} of {count:,} entries {are} left out: {counted(others, folders)}")
+            lines.append(f"{folder}: {number:,} of {total:,} entries {are} left out: {counted(others, folders)}")
     more = len(lines) - SHOWN
     if more > 0:
         lines[SHOWN - 1] += f"; and so of {more:,} more folder{'s' if more > 1 else ''}"

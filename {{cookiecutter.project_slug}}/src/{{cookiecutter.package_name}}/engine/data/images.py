@@ -10,7 +10,7 @@ import hashlib
 import math
 import os
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from ..errors import InputError
 from .bad import STRICT, Bad
 from .batches import ahead
 from .files import read_bytes, say_once
-from .folders import counted, entries, say_left_out
+from .folders import Entries, counted, entries, say_left_out
 from .sources import Batch
 
 MOST_COMPARED = 20_000  # training images among which those of the test are looked for: some are read for that
@@ -52,7 +52,7 @@ def draw_views(rng: np.random.Generator, n: int, shape: Sequence[int], *, shift:
     """
     height, width, channels = shape
     y, x = np.arange(height, dtype=np.int32), np.arange(width, dtype=np.int32)
-    batch = {}
+    batch: Batch = {}
     if shift or flip:
         down, right = rng.integers(-shift, shift + 1, (2, n, 1), dtype=np.int32) if shift else np.zeros((2, n, 1), "i4")
         rows, columns = y - down, x - right
@@ -223,7 +223,7 @@ class Files:
             found.update(f"{inside[folder]}/{name}\0{size}\0".encode(errors="surrogateescape"))
         for name, array in sorted(self.arrays.items()):
             found.update(f"{name} {array.dtype} {array.shape} ".encode())
-            found.update(np.ascontiguousarray(array))
+            found.update(np.ascontiguousarray(array).data)
         some = self.files[np.linspace(0, len(self) - 1, SAMPLED).astype(int)] if total > LARGEST_READ else self.files
         for file in some:
             found.update(_content(file))
@@ -231,7 +231,7 @@ class Files:
 
     def common(self, other: Any) -> int:
         """How many pictures of another source, by all their bytes, are also here; 0 of too many."""
-        files = other.files.files if isinstance(other, Decoded) else []
+        files: Iterable[str] = other.files.files if isinstance(other, Decoded) else ()
         if len(self) > MOST_COMPARED:
             return 0
         sizes = [{file: os.path.getsize(file) for file in some} for some in (self.files, files)]
@@ -299,14 +299,16 @@ def list_folder(folder: Path, classes: Sequence[str] | None = None, bad: Bad = S
         raise InputError(f"{folder} has no folders: each class is one, with its images in it")
     found = [os.path.basename(path) for path in top.folders]
     classes = found if classes is None else list(classes)
-    files, labels, left_out = [], [], {folder: (top.others, (), top.count)}
+    files: list[str] = []
+    labels: list[int] = []
+    seen: list[tuple[Path | str, Entries]] = [(folder, top._replace(folders=[]))]
     for name in found:
         if name not in classes:
             raise InputError(
                 f"{folder / name}: there is no class {name!r} in train/: remove it, or give it images there"
             )
         inside = entries(folder / name, SUFFIXES, bad)
-        left_out[folder / name] = inside.others, inside.folders, inside.count
+        seen.append((folder / name, inside))
         if not inside.files:
             there = counted(inside.others, inside.folders)
             raise InputError(
@@ -315,7 +317,7 @@ def list_folder(folder: Path, classes: Sequence[str] | None = None, bad: Bad = S
             )
         files += inside.files
         labels += [classes.index(name)] * len(inside.files)
-    say_left_out(left_out)
+    say_left_out(seen)
     return Files(files, label=np.array(labels, np.int32)), classes
 
 
@@ -325,11 +327,11 @@ def list_images(folder: str, bad: Bad = STRICT) -> list[str]:
     Raises InputError where there are none.
     """
     top = entries(folder, SUFFIXES, bad)
-    files, left_out = top.files, {folder: (top.others, (), top.count)}
+    files, seen = top.files, [(folder, top._replace(folders=[]))]
     for path in top.folders:
         inside = entries(path, SUFFIXES, bad)
-        files, left_out[path] = files + inside.files, (inside.others, inside.folders, inside.count)
-    say_left_out(left_out)
+        files, seen = files + inside.files, [*seen, (path, inside)]
+    say_left_out(seen)
     if not (files or bad.count):
         raise InputError(f"{folder} has no images ({', '.join(SUFFIXES)}), nor have the folders in it")
     return files

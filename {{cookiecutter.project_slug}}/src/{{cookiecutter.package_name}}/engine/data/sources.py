@@ -1,34 +1,59 @@
-"""Where examples come from: anything with a length that gives a batch for an array of indices."""
+"""Where examples come from: anything with a length that gives a batch for an array of indices.
+
+A batch is a dict of arrays whose leading axis is the example. What is in it is between a task's data, its losses and
+its metrics, but for two names:
+
+mask      bool [batch], in evaluation: false where the last batch is filled up to the full shape, for no metric to count
+weight    a number, in training where a loss is divided batch by batch and `Dataset.weights` says how much each example
+          weighs: the mean over the micro-batches and devices of a step, so that the loss is exact on any number of them
+"""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-Batch = dict[str, np.ndarray]  # leading axis = example
+Batch = dict[str, np.ndarray]
 # Plain values by name; a name with a dot is that of a file in the run's `fitted/`: a text, or as .npy an array.
 Spec = Mapping[str, Any]
-
 
 SAMPLED = 64  # examples that stand for a source without a digest of its own
 MOST_COMPARED = 2**20  # training examples among which those of the test are looked for
 
 
 class Source(Protocol):
-    """`len(source)` examples; `source[indices]`, int [batch], is a batch. See `digest` for a third method."""
+    """`len(source)` examples; `source[indices]`, int [batch], is a batch."""
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, indices: np.ndarray) -> Batch: ...
 
 
+@runtime_checkable
+class Digested(Protocol):
+    """A source that knows a digest of all its examples, in their order; of others some stand for all."""
+
+    def digest(self) -> str: ...
+
+
+@runtime_checkable
+class Comparable(Protocol):
+    """A source that can tell how many examples of another one are also here."""
+
+    def common(self, other: Source) -> int: ...
+
+
 class Arrays:
     """Examples that lie in memory, or are mapped into it: arrays with the same leading axis."""
 
     def __init__(self, **arrays: np.ndarray):
-        self.arrays = arrays
+        self._arrays = arrays
+
+    @property
+    def arrays(self) -> Batch:
+        return self._arrays
 
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values())))
@@ -41,7 +66,7 @@ class Arrays:
         found = hashlib.blake2b(digest_size=16)
         for name, array in sorted(self.arrays.items()):
             found.update(f"{name} {array.dtype} {array.shape} ".encode())
-            found.update(repr(array.tolist()).encode() if array.dtype == object else np.ascontiguousarray(array))
+            found.update(repr(array.tolist()).encode() if array.dtype == object else np.ascontiguousarray(array).data)
         return found.hexdigest()
 
     def rows(self) -> Iterator[bytes]:
@@ -99,12 +124,12 @@ class Dataset:
 
     def leaked(self) -> int:
         """How many test examples stand among those for training, too; where these can tell, and are not too many."""
-        return 0 if self.drawn or not hasattr(self.train, "common") else self.train.common(self.test)
+        return self.train.common(self.test) if isinstance(self.train, Comparable) and not self.drawn else 0
 
 
 def digest(source: Source) -> str:
     """Its own, or where it has none, that of some of its examples and of how many there are."""
-    if hasattr(source, "digest"):
+    if isinstance(source, Digested):
         return source.digest()
     some = source[np.unique(np.linspace(0, len(source) - 1, SAMPLED).astype(np.int64))]
     return f"{len(source)} {Arrays(**some).digest()}"

@@ -1,16 +1,15 @@
 """Tables in text files: CSV, TSV and their kin, read row by row, and errors that name file, row and column.
 
-What is a number, a date or a code in one table is so in all: what pandas and polars take as one.
+What is a number or a code in one table is so in all: what pandas and polars take as one.
 """
 
 import csv
-import datetime
 import decimal
 import functools
 import math
 import numbers
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TextIO
@@ -18,8 +17,9 @@ from typing import Any, Literal, TextIO
 import numpy as np
 from tqdm import tqdm
 
-from ..config import DataConfig, closest, option
+from ..config import DataConfig, option
 from ..errors import InputError
+from ..meant import closest
 from .bad import STRICT, Bad
 from .files import find_own, say_once
 
@@ -32,7 +32,6 @@ DELIMITERS = {",": ",", ";": ";", "|": "|", "tab": "\t"}
 NO_NUMBER = ("?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NaT", "None", "null", "NULL")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 WHOLE = re.compile(r"-?\d+", re.ASCII)
-DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?)?(Z|[+-]\d\d:?\d\d)?", re.ASCII)
 THOUSANDS = {"": "", ",": ",", ".": r"\.", "'": "['’]", "space": "[ \u00a0\u202f]", "_": "_"}
 
 
@@ -184,7 +183,7 @@ def read_rows(
     Raises:
         InputError: for a file that is missing or empty, a row of another length, and bytes that are no text.
     """
-    quoting = csv.QUOTE_MINIMAL if format.quotes else csv.QUOTE_NONE
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if format.quotes else csv.QUOTE_NONE
     header: list[str] = []
     swallowing: list[tuple[int, int]] = []  # the line of such a row, and over how many it goes
     try:
@@ -210,12 +209,12 @@ def read_rows(
             "save the file as UTF-8"
         ) from error
     except csv.Error as error:
-        advice = f", or, if quotes are part of the text, {NO_QUOTES}" if format.own else ""
-        if "unexpected end of data" in str(error):
-            error = f"a quote that is not closed: close it{advice}"
-        elif "expected after" in str(error):
-            error = f"a cell goes on after the quote that closes it: double quotes within it{advice}"
-        raise InputError(f"{path}, row {line}: {error}") from None
+        fault, advice = str(error), f", or, if quotes are part of the text, {NO_QUOTES}" if format.own else ""
+        if "unexpected end of data" in fault:
+            fault = f"a quote that is not closed: close it{advice}"
+        elif "expected after" in fault:
+            fault = f"a cell goes on after the quote that closes it: double quotes within it{advice}"
+        raise InputError(f"{path}, row {line}: {fault}") from None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
     if not header:
@@ -346,46 +345,6 @@ def other_delimiter(names: Sequence[str], format: Format) -> str:
     key = max(found, key=lambda key: names[0].count(DELIMITERS[key]))
     advice = f"--data.delimiter {_quoted(key)}" if format.own else f"expected {_named(format.delimiter)}"
     return f": the first row is one cell with {_named(DELIMITERS[key])} in it: {advice}"
-
-
-def read_dates(cells: Sequence[str], place: Callable[[int], str], format: Format = PLAIN) -> np.ndarray:
-    """float64 [rows], seconds, of dates as 2026-01-31 or 2026-01-31 18:30, or numbers as they are.
-
-    Without a time zone, all are taken to be of the same.
-
-    Args:
-        place: (row) -> where its cell stands, for an error.
-
-    Raises:
-        InputError: for a cell that is neither, and one of another kind than the first.
-    """
-    values, first = np.empty(len(cells)), ""
-    for i, cell in enumerate(cells):
-        kind, values[i] = read_date(cell, format)
-        if not kind:
-            raise InputError(f"{place(i)}: {f'{cell!r} is no number or date' if cell else 'no value'}")
-        first = first or kind
-        if kind != first:
-            before = f"{cells[0]!r} in the first row {first}"
-            raise InputError(f"{place(i)}: {cell!r} is {kind}, but {before}: make them alike")
-    return values
-
-
-def read_date(cell: str, format: Format = PLAIN) -> tuple[str, float]:
-    """(what kind of time it is, "" for none; its value, in seconds where it is a date)."""
-    value = format.number(cell)
-    if not math.isnan(value):
-        return "a number", value
-    found = DATE.fullmatch(cell)
-    try:
-        date = datetime.datetime.fromisoformat(cell) if found else None
-    except ValueError:  # as the 31st of February
-        date = None
-    if date is None:
-        return "", math.nan
-    if date.tzinfo is None:
-        return "a date", date.replace(tzinfo=datetime.UTC).timestamp()
-    return "a date with a time zone", date.timestamp()
 
 
 def _lines(file: TextIO, path: Path) -> Iterator[str]:

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 from ..config import Config, option
-from ..processes import ALONE, Processes
+from ..processes import ALONE, Processes, check_several
 
-TITLE = "PyTorch Lightning"
 PLATFORMS = ("cpu", "gpu", "mps")
 ONE_PROCESS = False  # for all devices of a machine
 SUFFIX = ".ckpt"  # of a checkpoint's name
@@ -18,35 +17,6 @@ BAD_VERSIONS = (
     ("lightning", "<2.6.6", "", "", "CVE-2026-58659: a checkpoint can execute code; 2.6.2 and 2.6.3 were malware"),
 )
 
-FORMATS = {
-    # format: (file, packages that writing takes beside, how it is loaded); see `export.Format`
-    "onnx": (
-        "model.onnx",
-        ("onnx", "onnxscript"),
-        """
-import numpy as np
-import onnxruntime
-
-session = onnxruntime.InferenceSession("FILE")
-batch = BATCH
-names = [output.name for output in session.get_outputs()]
-outputs = dict(zip(names, session.run(names, batch)))
-""",
-    ),
-    "torch-export": (
-        "model.pt2",
-        (),
-        """
-import numpy as np
-import torch
-
-model = torch.export.load("FILE").module()
-batch = BATCH
-outputs = model({name: torch.from_numpy(value) for name, value in batch.items()})
-""",
-    ),
-}
-
 
 @dataclass(frozen=True)
 class Section:
@@ -57,11 +27,16 @@ class Section:
 
 def join(config: Config) -> Processes:
     """The processes of the run: one for each device."""
-    if config.accelerator.devices == config.accelerator.nodes == 1:
+    settings = config.accelerator
+    if settings.devices == settings.nodes == 1:
         return ALONE
-    from .processes import join
+    found = hardware().pick(settings.platform, settings.devices, settings.nodes)
+    if len(found) * settings.nodes == 1:
+        return ALONE
+    check_several(f"accelerator.devices = {len(found)} on accelerator.nodes = {settings.nodes}")
+    from ..scale.lightning.processes import join
 
-    return join(config.accelerator)
+    return join(settings, found)
 
 
 def engine():
@@ -80,9 +55,3 @@ def hardware():
     from . import devices
 
     return devices
-
-
-def rehearse(*settings):
-    from .rehearsal import rehearse
-
-    return rehearse(*settings)

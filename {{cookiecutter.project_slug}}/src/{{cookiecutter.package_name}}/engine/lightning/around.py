@@ -1,16 +1,17 @@
 """What is done around the steps of every module, in any Trainer."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import lightning as L
 import torch
+from torch import nn
 
 from ..config import flatten, to_dict
 from ..schedule import average_weight
-from . import mesh
-from .counts import numbers
+from .data import part_of
 from .devices import seed, seed_of
+from .losses import gradients, norm, numbers
+from .weights import local
 
 
 class AroundSteps(L.Callback):
@@ -25,7 +26,7 @@ class AroundSteps(L.Callback):
             logger.log_hyperparams(flatten(to_dict(module.config)))
 
     def on_train_start(self, trainer: L.Trainer, module: Any) -> None:
-        self.step, self.part = module.step, mesh.part(trainer.strategy)  # the step that the average knows of
+        self.step, (self.part, _) = module.step, part_of(trainer)  # the step that the average knows of
         self.taken = False  # by a micro-batch, the update of this step
 
     def on_train_batch_start(self, trainer: L.Trainer, module: Any, batch: Any, batch_idx: int) -> None:
@@ -33,13 +34,11 @@ class AroundSteps(L.Callback):
         piece = batch_idx % trainer.accumulate_grad_batches
         seed(module.device, seed_of(module.config.seed, module.step, piece, self.part))
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, module: Any, outputs: Mapping[str, Any], batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         self.taken |= bool(outputs)
         if module.step > self.step:
             if module.ema is not None:
-                mesh.average(module.ema, module.net, average_weight(self.step, module.config.optimizer.ema_decay))
+                average(module.ema, module.net, average_weight(self.step, module.config.optimizer.ema_decay))
             if not self.taken and module.automatic_optimization:
                 module.skipped += 1
             self.step, self.taken = module.step, False
@@ -52,6 +51,44 @@ class AroundSteps(L.Callback):
 
     def on_test_epoch_end(self, trainer: L.Trainer, module: Any) -> None:
         log_metrics(module, "test")
+
+
+class SkipNotFinite(L.Callback):
+    """Leaves out an update whose loss or gradient is not finite: optimizers pass by parameters without a gradient.
+
+    Running statistics become again what they were. In float16 it is the loss's scaler that leaves the update out.
+    """
+
+    def on_train_start(self, trainer: L.Trainer, module: Any) -> None:
+        self.step = -1  # the one that is being taken
+
+    def on_train_batch_start(self, trainer: L.Trainer, module: Any, batch: Any, batch_idx: int) -> None:
+        if module.step != self.step:
+            self.step, self.before = module.step, [buffer.clone() for buffer in module.net.buffers()]
+            self.finite = torch.tensor(True, device=module.device)
+
+    def on_before_backward(self, trainer: L.Trainer, module: Any, loss: torch.Tensor) -> None:
+        self.finite = self.finite & loss.detach().isfinite()
+
+    def on_before_optimizer_step(self, trainer: L.Trainer, module: Any, optimizer: Any) -> None:
+        found = norm(gradients(optimizer)).isfinite() & self.finite
+        finite = bool(trainer.strategy.reduce(found.float(), reduce_op="mean") == 1)
+        if not finite:
+            module.skipped += 1
+            for buffer, before in zip(module.net.buffers(), self.before, strict=True):
+                buffer.copy_(before)
+            if getattr(trainer.precision_plugin, "scaler", None) is None:
+                optimizer.zero_grad()
+        self.finite = torch.ones_like(self.finite)  # of the next loss
+
+
+@torch.no_grad()
+def average(ema: nn.Module, net: nn.Module, weight: float) -> None:
+    """Moves an average of the parameters towards a network's by `weight`, and copies what else there is."""
+    ours, theirs = ([local(p) for p in module.parameters()] for module in (ema, net))
+    torch._foreach_lerp_(ours, theirs, weight)
+    if buffers := list(ema.buffers()):
+        torch._foreach_copy_(buffers, list(net.buffers()))
 
 
 def log_metrics(module: Any, split: str) -> None:

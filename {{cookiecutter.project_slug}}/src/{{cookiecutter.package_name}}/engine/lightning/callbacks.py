@@ -3,22 +3,22 @@
 import contextlib
 import functools
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import lightning as L
-import numpy as np
 import torch
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import _TunerExitException  # ends `fit` as one that has succeeded
 
-from .. import task as tasks
-from ..session import Session, check_parts, sampled
-from . import SUFFIX
-from .counts import as_saved, begin_at, numbers
-from .manual import ManualModule
-from .mesh import local, norm, whole
-from .module import TaskModule
+from ..session import Session, check_parts
+from . import weights
+from .counts import as_saved, begin_at
+from .data import numpy
+from .devices import peak_memory
+from .flags import shipped
+from .losses import numbers
+from .optimizers import Schedule
 
 
 class RunFolder(Checkpoint):
@@ -38,7 +38,7 @@ class RunFolder(Checkpoint):
         self.metrics: dict[str, float] = {}  # that a checkpoint has brought
         self.resumed = False
 
-    def setup(self, trainer: L.Trainer, module: TaskModule, stage: str) -> None:
+    def setup(self, trainer: L.Trainer, module: Any, stage: str) -> None:
         module.recorded = True
 
     @property
@@ -46,30 +46,31 @@ class RunFolder(Checkpoint):
         """With the state of another run, or with one that was converted."""
         return self.session.step == self.session.run.record.start > 0
 
-    def on_load_checkpoint(self, trainer: L.Trainer, module: TaskModule, checkpoint: dict[str, Any]) -> None:
+    def on_load_checkpoint(self, trainer: L.Trainer, module: Any, checkpoint: dict[str, Any]) -> None:
         self.metrics, self.resumed = checkpoint.get("callback_metrics", {}), True
         if self._begins:
-            begin_at(self.session.step, checkpoint, trainer, self.session.plan.steps_per_epoch)
+            begin_at(self.session.step, checkpoint, trainer, module.updates(), self.session.plan.steps_per_epoch)
         else:
-            freeze(module, checkpoint)
+            weights.freeze(module.net, checkpoint)
 
-    def on_save_checkpoint(self, trainer: L.Trainer, module: TaskModule, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(self, trainer: L.Trainer, module: Any, checkpoint: dict[str, Any]) -> None:
         as_saved(checkpoint)
         checkpoint["module"] = own_class(module)
-        checkpoint["frozen"] = frozen(module)
+        checkpoint["frozen"] = weights.frozen(module.net)
         checkpoint["callback_metrics"] = {name: float(value) for name, value in trainer.callback_metrics.items()}
 
-    def on_train_start(self, trainer: L.Trainer, module: TaskModule) -> None:
+    def on_train_start(self, trainer: L.Trainer, module: Any) -> None:
         if self._begins:
             follow_config(trainer, module)
         # What a callback or a schedule monitors may have been validated before the run was stopped.
         trainer.callback_metrics.update(exact(self.metrics))
-        monitors = [getattr(callback, "monitor", None) for callback in trainer.callbacks]
+        monitors = [getattr(callback, "monitor", None) for callback in callbacks_of(trainer)]
         self.monitored = "train/loss" in [*monitors, *(config.monitor for config in trainer.lr_scheduler_configs)]
-        self.session.begin({path: p.shape for path, p in by_path(module)}, frozen(module))
+        shapes = {path: p.shape for path, p in weights.by_path(module.net)}
+        self.session.begin(shapes, weights.frozen(module.net))
         self.session.listen()  # again: the handler that Lightning has set since would leave with nothing saved
 
-    def on_train_batch_start(self, trainer: L.Trainer, module: TaskModule, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: L.Trainer, module: Any, batch: Any, batch_idx: int) -> None:
         session, plan = self.session, self.session.plan
         if self.resumed:
             # Or Lightning, which keeps no metrics, would pass by ReduceLROnPlateau at the end of this epoch.
@@ -83,7 +84,7 @@ class RunFolder(Checkpoint):
             if stopping:
                 # Between two batches: `should_stop` would validate once more, and end the epoch.
                 trainer.fit_loop.on_run_end()
-                for callback in trainer.callbacks:
+                for callback in callbacks_of(trainer):
                     callback.on_fit_end(trainer, module)
                 module.on_fit_end()
                 raise _TunerExitException
@@ -91,14 +92,10 @@ class RunFolder(Checkpoint):
             self.profiler.start()
         module.norm_wanted = plan.logs(session.step + 1)
 
-    def on_before_optimizer_step(
-        self, trainer: L.Trainer, module: TaskModule, optimizer: torch.optim.Optimizer
-    ) -> None:
+    def on_before_optimizer_step(self, trainer: L.Trainer, module: Any, optimizer: torch.optim.Optimizer) -> None:
         self.rate = optimizer.param_groups[0]["lr"]
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, module: TaskModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         session, plan = self.session, self.session.plan
         found = numbers(outputs, trainer) if outputs and (module.norm_wanted or self.monitored) else {}
         if module.norm_wanted and found:
@@ -121,35 +118,35 @@ class RunFolder(Checkpoint):
         if session.step >= plan.total_steps or (last_epoch and trainer.is_last_batch):
             trainer.should_stop = True  # the last step is validated, too: Lightning does so before it stops
 
-    def on_validation_start(self, trainer: L.Trainer, module: TaskModule) -> None:
-        self.session.check(is_finite(module))
+    def on_validation_start(self, trainer: L.Trainer, module: Any) -> None:
+        self.session.check(weights.is_finite(module.net))
         self.validating.enter_context(self.session.pause())
 
     def on_validation_batch_end(
-        self, trainer: L.Trainer, module: TaskModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self, trainer: L.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         if batch_idx == 0:
             self.first = batch
 
-    def on_validation_end(self, trainer: L.Trainer, module: TaskModule) -> None:
+    def on_validation_end(self, trainer: L.Trainer, module: Any) -> None:
         session = self.session
         with torch.no_grad(), trainer.precision_plugin.forward_context():
             outputs = module(self.first)
         self.due |= session.validated(
             module.measured,
-            values(module, module.config.trainer.histograms),
-            functools.partial(rows, module),
+            weights.samples(module.net, module.config.trainer.histograms),
+            functools.partial(weights.rows, module.net),
             numpy(self.first),
             numpy(outputs),
         )
         self.validating.close()
         trainer.should_stop |= session.run.out_of_patience
 
-    def on_train_end(self, trainer: L.Trainer, module: TaskModule) -> None:
+    def on_train_end(self, trainer: L.Trainer, module: Any) -> None:
         if self.due or self.session.step > self.session.run.record.step:  # a callback may have ended the run
             self._save(trainer, module)
 
-    def _log(self, trainer: L.Trainer, module: TaskModule) -> None:
+    def _log(self, trainer: L.Trainer, module: Any) -> None:
         """The step's losses, and what these name beside them: the mean over micro-batches and devices."""
         # Without any, the update has been left out.
         found, self.outputs = self.outputs or [{"loss": torch.zeros((), device=module.device)}], []
@@ -169,123 +166,40 @@ class RunFolder(Checkpoint):
         trainer.callback_metrics.update(exact(shown))
         trainer.progress_bar_metrics.update(shown)
 
-    def _save(self, trainer: L.Trainer, module: TaskModule) -> None:
+    def _save(self, trainer: L.Trainer, module: Any) -> None:
         self.due = False
         with self.session.pause():
-            self.session.save(trainer.save_checkpoint, is_finite(module), SUFFIX)
+            finite = weights.is_finite(module.net)
+            self.session.save(trainer.save_checkpoint, finite, ModelCheckpoint.FILE_EXTENSION)
 
 
-class SkipNotFinite(L.Callback):
-    """Leaves out an update whose loss or gradient is not finite: optimizers pass by parameters without a gradient.
-
-    Running statistics become again what they were. In float16 it is the loss's scaler that leaves the update out.
-    """
-
-    def on_train_start(self, trainer: L.Trainer, module: TaskModule) -> None:
-        self.step = -1  # the one that is being taken
-
-    def on_train_batch_start(self, trainer: L.Trainer, module: TaskModule, batch: Any, batch_idx: int) -> None:
-        if module.step != self.step:
-            self.step, self.before = module.step, [buffer.clone() for buffer in module.net.buffers()]
-            self.finite = torch.tensor(True, device=module.device)
-
-    def on_before_backward(self, trainer: L.Trainer, module: TaskModule, loss: torch.Tensor) -> None:
-        self.finite = self.finite & loss.detach().isfinite()
-
-    def on_before_optimizer_step(self, trainer: L.Trainer, module: TaskModule, optimizer: Any) -> None:
-        found = norm(p for group in optimizer.param_groups for p in group["params"]).isfinite() & self.finite
-        finite = bool(trainer.strategy.reduce(found.float(), reduce_op="mean") == 1)
-        if not finite:
-            module.skipped += 1
-            for buffer, before in zip(module.net.buffers(), self.before, strict=True):
-                buffer.copy_(before)
-            if getattr(trainer.precision_plugin, "scaler", None) is None:
-                optimizer.zero_grad()
-        self.finite = torch.ones_like(self.finite)  # of the next loss
-
-
-def follow_config(trainer: L.Trainer, module: TaskModule) -> None:
+def follow_config(trainer: L.Trainer, module: Any) -> None:
     """The config rules, also over the hyper-parameters that the state of another run has brought along.
 
-    Not over those of a `configure_optimizers` of one's own.
+    Not over those of a `configure_optimizers`, or a `schedule`, of one's own.
     """
-    if type(module).configure_optimizers not in (TaskModule.configure_optimizers, ManualModule.configure_optimizers):
+    if not type(module).configure_optimizers.__module__.startswith(f"{__package__}."):
         return
     schedules = [config.scheduler for config in trainer.lr_scheduler_configs]
     for part, optimizer, schedule in zip(module.parts(), trainer.optimizers, schedules, strict=True):
+        if not isinstance(schedule, Schedule):
+            continue
         for group, fresh in zip(optimizer.param_groups, module.create_optimizer(part).param_groups, strict=True):
             rate = fresh["lr"] * schedule.lr_lambdas[0](module.step)
             group.update({**fresh, "params": group["params"], "initial_lr": fresh["lr"], "lr": rate})
         schedule.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
 
 
-def own_class(module: TaskModule) -> str:
+def own_class(module: Any) -> str:
     """The name of a module's class, where it is not the task's."""
     found = type(module)
-    shipped = found is tasks.twin(tasks.find(module.config.task), "lightning").Module
-    return "" if shipped else f"{found.__module__}.{found.__qualname__}"
+    return "" if found is shipped(module.config) else f"{found.__module__}.{found.__qualname__}"
 
 
-def is_finite(module: TaskModule) -> bool:
-    """Whether all of this process's weights are."""
-    return all(bool(local(p).isfinite().all()) for p in module.net.parameters())
-
-
-def values(module: TaskModule, most: int) -> dict[str, np.ndarray]:
-    """At most so many values of each parameter, by its path, on all processes; the others stay on the device.
-
-    A path is named after what it does: `hidden/kernel`, `norm/scale`.
-    """
-    return {path: array(whole(p.detach()).reshape(-1)[sampled(p.numel(), most)]) for path, p in by_path(module) if most}
-
-
-def rows(module: TaskModule, path: str, count: int) -> np.ndarray:
-    """The first ones of a parameter."""
-    return array(whole(dict(by_path(module))[path].detach())[:count])
-
-
-def array(value: torch.Tensor) -> np.ndarray:
-    # A copy: between steps FSDP may free what it had put together.
-    return value.to("cpu", torch.float32, copy=True).numpy()
-
-
-def frozen(module: TaskModule) -> list[str]:
-    """The paths of the parameters that are not trained."""
-    return [path for path, p in by_path(module) if not p.requires_grad]
-
-
-def freeze(module: TaskModule, checkpoint: Mapping[str, Any]) -> None:
-    """As it was: BaseFinetuning freezes anew what it has unfrozen."""
-    if "frozen" in checkpoint:
-        for path, p in by_path(module):
-            p.requires_grad_(path not in checkpoint["frozen"])
-
-
-def by_path(module: TaskModule) -> Iterator[tuple[str, torch.nn.Parameter]]:
-    for prefix, part in module.net.named_modules():
-        for name, value in part.named_parameters(recurse=False):
-            yield "/".join([*prefix.split("."), leaf_name(part, name)] if prefix else [leaf_name(part, name)]), value
-
-
-def leaf_name(part: torch.nn.Module, name: str) -> str:
-    """`weight` is called after what it does."""
-    if name != "weight":
-        return name
-    if isinstance(part, torch.nn.Embedding | torch.nn.EmbeddingBag):
-        return "embedding"
-    return "kernel" if part.weight.ndim > 1 else "scale"
-
-
-def numpy(batch: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
-    """bfloat16, which NumPy lacks, becomes float32."""
-    return {name: (v.float() if v.dtype == torch.bfloat16 else v).cpu().numpy() for name, v in batch.items()}
+def callbacks_of(trainer: L.Trainer) -> list[L.Callback]:
+    return trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it from afar
 
 
 def exact(values: Mapping[str, float]) -> dict[str, torch.Tensor]:
     """As Lightning's metrics are."""
     return {name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()}
-
-
-def peak_memory(device: torch.device) -> int:
-    """Bytes on the device; 0 where it does not tell."""
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0

@@ -1,10 +1,8 @@
 """Where a run stands, in Lightning's counts of epochs, batches and updates."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import lightning as L
-import torch
 
 # Of the loop over an epoch's batches, in a checkpoint's `loops`.
 EPOCH = "epoch_loop."
@@ -23,9 +21,11 @@ def as_saved(checkpoint: dict[str, Any]) -> None:
         loops[f"{EPOCH}state_dict"]["_batches_that_stepped"] -= 1
 
 
-def begin_at(step: int, checkpoint: dict[str, Any], trainer: L.Trainer, steps_per_epoch: int) -> None:
-    """Sets a checkpoint's counts as after `step` steps of this run, whatever another one has left there."""
-    count_updates(trainer, step * trainer.lightning_module.updates())
+def begin_at(step: int, checkpoint: dict[str, Any], trainer: L.Trainer, updates: int, steps_per_epoch: int) -> None:
+    """Sets a checkpoint's counts as after `step` steps of this run, each of so many updates, whatever another run has
+    left there.
+    """
+    count_updates(trainer, step * updates)
     loops = checkpoint["loops"]["fit_loop"] = trainer.fit_loop.state_dict()
     epoch, within = divmod(step, steps_per_epoch)
     for key in ("total", "current"):
@@ -48,18 +48,6 @@ def count_update(trainer: L.Trainer) -> None:
     done = trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
     done.increment_ready()
     done.increment_completed()
-
-
-def numbers(outputs: Mapping[str, Any], trainer: L.Trainer) -> dict[str, torch.Tensor]:
-    """What is logged of a `training_step`'s outputs: its loss, which Lightning has divided by the number of
-    micro-batches, and the numbers beside it.
-    """
-    found = {
-        name: value.detach()
-        for name, value in outputs.items()
-        if isinstance(value, torch.Tensor) and value.ndim == 0 and value.is_floating_point()
-    }
-    return found | ({"loss": found["loss"] * trainer.accumulate_grad_batches} if "loss" in found else {})
 
 
 def _stand(loops: dict[str, Any], total: int, current: int) -> None:

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Iterator
+from typing import Any
 
 import lightning as L
 import torch
@@ -10,9 +11,10 @@ from .. import task as tasks
 from ..config import Config
 from ..data.batches import Share, TrainBatches, ahead, eval_batches, make_batch
 from ..data.sources import Batch, Dataset, Source
-from . import mesh
+from ..errors import InputError
+from .weights import array
 
-Tensors = dict[str, torch.Tensor]
+Tensors = dict[str, Any]  # and a number, the `weight` of what was gathered over a whole step
 
 
 class DataModule(L.LightningDataModule):
@@ -49,7 +51,7 @@ class DataModule(L.LightningDataModule):
     predict_dataloader = test_dataloader
 
     def _whole(self, source: Source) -> "EvalLoader":
-        share = mesh.share(self.trainer, self.batch_size, 1)
+        share = share_of(self.trainer, self.batch_size, 1)
         return EvalLoader(source, self.batch_size, self.config.data.workers, share)
 
 
@@ -59,19 +61,23 @@ class TrainLoader:
     A batch is a function of the seed and its place alone; `overfit_batches` has those of the first epoch, always.
     """
 
-    # Going on takes no state of its own, and Lightning is told that it can.
-    state_dict, load_state_dict = staticmethod(dict), staticmethod(lambda state: None)
-
     def __init__(self, module: DataModule):
         config, self.trainer = module.config, module.trainer
         automatic = self.trainer is None or self.trainer.lightning_module.automatic_optimization
         # The loop of a module that optimizes by itself cuts its batches, too.
         self.pieces, self.workers = config.trainer.accumulate if automatic else 1, config.data.workers
-        share = mesh.share(self.trainer, module.batch_size, config.trainer.accumulate)
+        share = share_of(self.trainer, module.batch_size, config.trainer.accumulate)
         self.batches = TrainBatches(module.data, module.batch_size, config.seed, config.data.on_device, share)
         self.device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         self.weights = module.data.weights is not None
         self.dataset = module.data.train  # Lightning asks how long it is
+
+    def state_dict(self) -> dict[str, Any]:
+        """None: going on takes no state of its own, and Lightning is told that it can."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        pass
 
     def __len__(self) -> int:
         return self.batches.steps_per_epoch * self.pieces
@@ -79,7 +85,8 @@ class TrainLoader:
     def __iter__(self) -> Iterator[Tensors]:
         epoch = done = skipped = 0
         if self.trainer and self.trainer.training:
-            epoch = 0 if self.trainer.overfit_batches else self.trainer.current_epoch
+            same = self.trainer.overfit_batches  # type: ignore[attr-defined]  # Lightning sets it from afar
+            epoch = 0 if same else self.trainer.current_epoch
             done, skipped = divmod(self.trainer.fit_loop.batch_idx + 1, self.pieces)  # of the epoch
         first = epoch * self.batches.steps_per_epoch
         steps = range(first + done, first + self.batches.steps_per_epoch)
@@ -118,6 +125,22 @@ class EvalLoader:
         return map(tensors, eval_batches(self.source, self.batch_size, None, self.workers, self.share))
 
 
+def part_of(trainer: L.Trainer | None) -> tuple[int, int]:
+    """Which part of every batch is this process's, and of how many: one for each copy of the model, cut or not."""
+    found = trainer.distributed_sampler_kwargs if trainer else None
+    return (found["rank"], found["num_replicas"]) if found else (0, 1)
+
+
+def share_of(trainer: L.Trainer | None, batch_size: int, accumulate: int) -> Share:
+    """What this process reads of a batch; without a Trainer all. Raises InputError where a batch cannot be cut so."""
+    part, parts = part_of(trainer)
+    if batch_size % (accumulate * parts):
+        raise InputError(
+            f"data.batch_size = {batch_size} is not divisible by trainer.accumulate = {accumulate} x {parts} processes"
+        )
+    return Share(parts, (part,), accumulate)
+
+
 def split(batch: Tensors, count: int) -> list[Tensors]:
     """Micro-batches of the same size, in order; each has the `weight`."""
     if count == 1:
@@ -129,6 +152,11 @@ def split(batch: Tensors, count: int) -> list[Tensors]:
 def tensors(batch: Batch) -> Tensors:
     """Without a copy."""
     return {name: torch.from_numpy(value) for name, value in batch.items()}
+
+
+def numpy(batch: Tensors) -> Batch:
+    """Copies."""
+    return {name: array(value) for name, value in batch.items()}
 
 
 def on(device: torch.device, batch: Tensors) -> Tensors:

@@ -1,10 +1,58 @@
 """What PyTorch can compute on."""
 
-import torch
+from __future__ import annotations
 
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from ..data.batches import Share
 from ..errors import InputError
 
+if TYPE_CHECKING:  # who only asks which devices there are does not wait for Lightning
+    from lightning.pytorch.plugins.environments import ClusterEnvironment
+    from lightning.pytorch.strategies import Strategy
+
 ORDER = ("gpu", "mps", "cpu")  # best first
+
+
+class Device:
+    """The device of a run. Several are in `scale/lightning/mesh.py`.
+
+    Attributes:
+        count: how many of this machine.
+        device: that of this process.
+        share: what this process reads of every batch.
+    """
+
+    count = 1
+
+    def __init__(self, device: torch.device, share: Share):
+        self.device, self.share = device, share
+
+    def describe(self) -> str:
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
+
+    def strategy(self, several_losses: bool) -> Strategy | str:
+        """What Lightning does with it."""
+        return "auto"
+
+    def environment(self) -> list[ClusterEnvironment]:
+        """What Lightning would not find out by itself: this process is alone, whatever it runs in."""
+        from lightning.pytorch.plugins.environments import LightningEnvironment
+
+        return [LightningEnvironment()]
+
+    def check(self, create_model: Callable[[], nn.Module]) -> None:
+        """Raises InputError where a model cannot be cut as it is asked for."""
+
+    def together(self) -> contextlib.AbstractContextManager:
+        """Around what several processes do together."""
+        return contextlib.nullcontext()
 
 
 def count() -> dict[str, int]:
@@ -49,6 +97,18 @@ def pick(platform: str, devices: int = 1, nodes: int = 1) -> list[torch.device]:
 def memory(platform: str) -> int:
     """Bytes of a device; 0 where it does not tell."""
     return torch.cuda.get_device_properties(0).total_memory if platform == "gpu" else 0
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes that were held at once; 0 where the device does not tell."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
+
+
+def quiet() -> None:
+    """Lightning says what has been asked for."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch.callbacks").setLevel(logging.INFO)
 
 
 def seed(device: torch.device, value: int) -> None:

@@ -1,45 +1,10 @@
-"""The run's event writer as a Lightning Logger."""
+"""The run as a Lightning Logger."""
 
-from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers.logger import Logger
 
-from ..config import flatten
 from ..session import TAGS, Session
-from ..tensorboard import Writer
-
-
-class EventLogger(Logger):
-    """Writes what Lightning logs as TensorBoard events: `Trainer(logger=EventLogger("runs/mine"))`.
-
-    TensorBoard shows it beside the runs of `train.py`. It needs neither TensorFlow nor torch.utils.tensorboard.
-    """
-
-    def __init__(self, folder: str | Path):
-        super().__init__()
-        self.folder = Path(folder)
-        self.writer = Writer(self.folder)
-
-    @property
-    def name(self) -> str:
-        return self.folder.parent.name
-
-    @property
-    def version(self) -> str:
-        return self.folder.name
-
-    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """Nested mappings or a Namespace, as a row of the HParams table."""
-        values = flatten(params if hasattr(params, "items") else vars(params))
-        plain = {key: v if isinstance(v, (bool, int, float, str)) else str(v) for key, v in values.items()}
-        self.writer.hparams(plain, str(self.folder))
-
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        self.writer.scalars(step or 0, metrics)
-
-    def finalize(self, status: str) -> None:
-        self.writer.close()  # the same logger may serve `fit` and then `test`: it is opened again then
 
 
 class SessionLogger(Logger):

@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 from lightning.pytorch.strategies import ParallelStrategy
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 
-from . import mesh
 from .counts import count_update
 from .data import split
+from .losses import clip
 from .module import Batch, TaskModule
 
 
@@ -36,15 +37,17 @@ class ManualModule(TaskModule):
         """(sum, weight) of a loss, or (sum, weight, {name: a sum to log beside it})."""
         raise NotImplementedError  # each task has its own
 
-    def configure_optimizers(self) -> tuple[list, list]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """One optimizer and one schedule for each loss."""
         optimizers = list(map(self.create_optimizer, self.parts()))
         return optimizers, list(map(self.schedule, optimizers))
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, torch.Tensor]:
-        found, self.squares = {}, []
+        found: dict[str, torch.Tensor] = {}
+        self.squares: list[torch.Tensor] = []  # of the norm, by loss
         pieces = split(batch, self.config.trainer.accumulate)
-        for name, optimizer, schedule in zip(self.PARTS, self.optimizers(), self.lr_schedulers(), strict=True):
+        schedules = [config.scheduler for config in self.trainer.lr_scheduler_configs]
+        for name, optimizer, schedule in zip(self.PARTS, self.optimizers(), schedules, strict=True):
             self.toggle_optimizer(optimizer)
             means = []
             for i, piece in enumerate(pieces, 1):
@@ -63,8 +66,9 @@ class ManualModule(TaskModule):
                 self.squares.append(zero)
             schedule.step()
             self.untoggle_optimizer(optimizer)
-            means = {key: torch.stack([mean[key].detach() for mean in means]).mean() for key in means[0]}
-            found |= {f"loss/{name}" if key == "loss" else key: value for key, value in means.items()}
+            for key in means[0]:
+                value = torch.stack([mean[key].detach() for mean in means]).mean()
+                found[f"loss/{name}" if key == "loss" else key] = value
         if self.squares:
             self.grad_norm = torch.stack(self.squares).sum().sqrt()
         return found
@@ -72,11 +76,11 @@ class ManualModule(TaskModule):
     def exchange(self, last: bool) -> contextlib.AbstractContextManager:
         """Copies of the model exchange their gradients after the last micro-batch only."""
         strategy = self.trainer.strategy
-        alone = last or not isinstance(strategy, ParallelStrategy)
-        return contextlib.nullcontext() if alone else strategy.block_backward_sync()
+        if isinstance(strategy, ParallelStrategy) and not last:
+            return strategy.block_backward_sync()
+        return contextlib.nullcontext()
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         limit = self.config.optimizer.clip_norm
         if limit or self.norm_wanted:
-            mesh.unscale(optimizer, self.trainer.precision_plugin)
-            self.squares.append(mesh.clip(optimizer, limit) ** 2)
+            self.squares.append(clip(optimizer, limit, self.trainer.precision_plugin) ** 2)

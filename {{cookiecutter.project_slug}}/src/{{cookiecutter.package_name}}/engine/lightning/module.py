@@ -2,18 +2,19 @@
 
 import copy
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import nn
 from torchmetrics import MetricCollection
 
 from ..registry import load_config
 from ..schedule import learning_rate
-from . import mesh
 from .around import AroundSteps
+from .losses import clip, weight_of
 from .optimizers import Schedule, create_optimizer
 
 Batch = dict[str, torch.Tensor]
@@ -30,6 +31,7 @@ class TaskModule(L.LightningModule):
     """
 
     PARTS: Mapping[str, str] = {}  # of a task with several losses; see manual.py
+    skipped: torch.Tensor  # how many updates were left out, as they were not finite or weighed nothing
 
     def __init__(self, config: Mapping[str, Any], spec: Mapping[str, Any]):
         super().__init__()
@@ -43,7 +45,7 @@ class TaskModule(L.LightningModule):
         if self.config.accelerator.precision == "float64":
             self.metrics.set_dtype(torch.float64)
         self.measured: dict[str, Any] = {}  # what the metrics found last: numbers and arrays
-        self.register_buffer("skipped", torch.tensor(0))  # updates left out, as they were not finite
+        self.register_buffer("skipped", torch.tensor(0))
         self.grad_norm: torch.Tensor | None = None  # of the last update, before clipping, where it is wanted
         self.recorded = self.norm_wanted = False  # set by a run's record, which logs by itself
 
@@ -61,7 +63,7 @@ class TaskModule(L.LightningModule):
         raise NotImplementedError  # each task has its own
 
     @property
-    def evaluated(self) -> nn.Module:
+    def evaluated(self) -> Any:
         """The network to evaluate and keep: the average where there is one, with the current statistics."""
         return self.net if self.ema is None else self.ema
 
@@ -90,17 +92,19 @@ class TaskModule(L.LightningModule):
         and Lightning takes no update.
         """
         total, weight, parts = (*found, {})[:3]
-        weight = batch["weight"] if "weight" in batch else mesh.fixed(weight, self._trainer)
+        weight = weight_of(weight, batch, self._trainer, self.automatic_optimization)
         if not weight:
-            mesh.check_alone(self._trainer, self.automatic_optimization)
             return None
         beside = {name: torch.as_tensor(value).detach() / weight for name, value in parts.items()}
         return {"loss": total / weight, **beside}
 
+    def generate(self, batch: Batch, **options: Any) -> Iterator[Batch]:
+        raise NotImplementedError  # each task with a `stream` has its own
+
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         self.validation_step(batch, batch_idx)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer and the schedule that the config names."""
         optimizer = self.create_optimizer(self)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.schedule(optimizer), "interval": "step"}}
@@ -116,13 +120,14 @@ class TaskModule(L.LightningModule):
         """`optimizer.schedule`, as shares of the peak."""
         config = self.config.optimizer
         end = config.schedule_steps or self.total_steps
-        return Schedule(optimizer, lambda step: learning_rate(step, config, end) / config.learning_rate)
+        # end: inf where the run has none
+        return Schedule(optimizer, lambda step: learning_rate(step, config, end) / config.learning_rate)  # type: ignore[arg-type]
 
     def configure_model(self) -> None:
         """Leaves each process its part of the model, where `accelerator.mesh` cuts it."""
-        if self._trainer is not None and isinstance(self.trainer.strategy, mesh.Cut):
-            nets = [self.net] if self.ema is None else [self.net, self.ema]
-            self.trainer.strategy.cut(nets, self.config.model.TENSOR)
+        cut = getattr(self.trainer.strategy, "cut", None) if self._trainer else None
+        if cut:
+            cut([self.net] if self.ema is None else [self.net, self.ema])
 
     def configure_callbacks(self) -> list[L.Callback]:
         return [AroundSteps()]
@@ -132,5 +137,4 @@ class TaskModule(L.LightningModule):
         if gradient_clip_algorithm == "value":
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
         elif gradient_clip_val or self.norm_wanted:
-            mesh.unscale(optimizer, self.trainer.precision_plugin)
-            self.grad_norm = mesh.clip(optimizer, gradient_clip_val)
+            self.grad_norm = clip(optimizer, gradient_clip_val, self.trainer.precision_plugin)

@@ -4,7 +4,6 @@ Each gets parameters in groups with their `weight_decay`, and begins with the le
 which the schedule takes a share. A group that is added later has `config.weight_decay`.
 """
 
-import importlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -12,8 +11,9 @@ import torch
 from torch import nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from ..config import OptimizerConfig, closest
+from ..config import OptimizerConfig
 from ..errors import InputError
+from ..meant import closest
 
 EPSILON = 1e-8  # outside of the square root
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
@@ -22,33 +22,41 @@ RMS = 0.2  # of an update by Muon, about that of AdamW
 Groups = list[dict[str, Any]]
 
 
-def adamw(groups: Groups, config: OptimizerConfig, fused: bool = True) -> torch.optim.Optimizer:
+def adamw(groups: Groups, config: OptimizerConfig) -> torch.optim.Optimizer:
     """AdamW (Loshchilov and Hutter, 2019): the decay is no part of the gradient."""
     betas, decay = (config.momentum, config.beta2), config.weight_decay
-    return torch.optim.AdamW(groups, config.learning_rate, betas, EPSILON, decay, fused=fused)
+    return torch.optim.AdamW(groups, config.learning_rate, betas, EPSILON, decay, fused=on_one_mesh(groups))
 
 
-def adam(groups: Groups, config: OptimizerConfig, fused: bool = True) -> torch.optim.Optimizer:
+def adam(groups: Groups, config: OptimizerConfig) -> torch.optim.Optimizer:
     """Adam (Kingma and Ba, 2015), with L2: the decay is added to the gradient."""
     betas, decay = (config.momentum, config.beta2), config.weight_decay
-    return torch.optim.Adam(groups, config.learning_rate, betas, EPSILON, decay, fused=fused)
+    return torch.optim.Adam(groups, config.learning_rate, betas, EPSILON, decay, fused=on_one_mesh(groups))
 
 
-def sgd(groups: Groups, config: OptimizerConfig, fused: bool = True) -> torch.optim.Optimizer:
+def sgd(groups: Groups, config: OptimizerConfig) -> torch.optim.Optimizer:
     """Gradient descent with momentum, Nesterov's too, and L2."""
     cut = any(isinstance(p, DTensor) for group in groups for p in group["params"])  # torch has no fused one of parts
-    how = {"foreach": fused} if cut else {"fused": fused}
-    options = {"momentum": config.momentum, "nesterov": config.nesterov, "weight_decay": config.weight_decay}
-    return torch.optim.SGD(groups, config.learning_rate, **options, **how)
+    return torch.optim.SGD(
+        groups,
+        config.learning_rate,
+        config.momentum,
+        weight_decay=config.weight_decay,
+        nesterov=config.nesterov,
+        foreach=cut and on_one_mesh(groups),
+        fused=not cut and on_one_mesh(groups),
+    )
 
 
-def rmsprop(groups: Groups, config: OptimizerConfig, fused: bool = True) -> torch.optim.Optimizer:
+def rmsprop(groups: Groups, config: OptimizerConfig) -> torch.optim.Optimizer:
     """RMSProp (Tieleman and Hinton, 2012), not centred, with momentum and L2. torch has none that is fused."""
-    options = {"momentum": config.momentum, "weight_decay": config.weight_decay}
-    return torch.optim.RMSprop(groups, config.learning_rate, config.beta2, EPSILON, **options, foreach=fused)
+    beta, decay, momentum = config.beta2, config.weight_decay, config.momentum
+    return torch.optim.RMSprop(
+        groups, config.learning_rate, beta, EPSILON, decay, momentum, foreach=on_one_mesh(groups)
+    )
 
 
-def muon(groups: Groups, config: OptimizerConfig, fused: bool = True) -> torch.optim.Optimizer:
+def muon(groups: Groups, config: OptimizerConfig) -> torch.optim.Optimizer:
     """Muon of matrices, AdamW of all else."""
     return Muon(groups, config.learning_rate, (config.momentum, config.beta2), config.weight_decay)
 
@@ -64,26 +72,25 @@ class Muon(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], torch.Tensor] | None = None) -> torch.Tensor | None:
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is not None:
-                    state = self.state[p]
-                    if not state:
-                        names = ("momentum_buffer",) if p.ndim == 2 else ("exp_avg", "exp_avg_sq")
-                        state |= {"step": torch.tensor(0.0), **{name: torch.zeros_like(p) for name in names}}
-                    state["step"] += 1
-                    direction = _muon if p.ndim == 2 else _adam
-                    update = direction(p, state, int(state["step"]), *group["betas"])
-                    p.mul_(1 - group["lr"] * group["weight_decay"]).sub_(group["lr"] * update)
+            for p in (p for p in group["params"] if p.grad is not None):
+                state = self.state[p]
+                if not state:
+                    names = ("momentum_buffer",) if p.ndim == 2 else ("exp_avg", "exp_avg_sq")
+                    state |= {"step": torch.tensor(0.0), **{name: torch.zeros_like(p) for name in names}}
+                state["step"] += 1
+                direction = _muon if p.ndim == 2 else _adam
+                update = direction(p.grad, state, int(state["step"]), *group["betas"])
+                p.mul_(1 - group["lr"] * group["weight_decay"]).sub_(group["lr"] * update)
         return loss
 
 
-OPTIMIZERS: dict[str, Callable[[Groups, OptimizerConfig, bool], torch.optim.Optimizer]] = {
+OPTIMIZERS: dict[str, Callable[[Groups, OptimizerConfig], torch.optim.Optimizer]] = {
     "adamw": adamw,
     "adam": adam,
     "sgd": sgd,
@@ -95,7 +102,7 @@ OPTIMIZERS: dict[str, Callable[[Groups, OptimizerConfig, bool], torch.optim.Opti
 class Schedule(torch.optim.lr_scheduler.LambdaLR):
     """Takes a share of each group's rate; of groups that are added later, too, of the rate that they come with."""
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[float | torch.Tensor]:
         share, groups = self.lr_lambdas[0], self.optimizer.param_groups
         if added := groups[len(self.base_lrs) :]:
             before = share(self.last_epoch - 1) or 1
@@ -113,10 +120,8 @@ def check(config: OptimizerConfig) -> None:
         )
 
 
-def create_optimizer(part: nn.Module, config: OptimizerConfig, fused: bool = True) -> torch.optim.Optimizer:
+def create_optimizer(part: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
     """Of what is trained in a module. Matrices and what has more dimensions decay, biases and norms do not.
-
-    fused: by one kernel, where torch has it.
 
     Raises InputError where no optimizer has the name.
     """
@@ -124,11 +129,12 @@ def create_optimizer(part: nn.Module, config: OptimizerConfig, fused: bool = Tru
     parameters = [p for p in part.parameters() if p.requires_grad]
     decayed, others = ([p for p in parameters if (p.ndim > 1) is wanted] for wanted in (True, False))
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    if config.name in (mine := own()):
-        return mine[config.name](groups, config)
-    # Not of the parts of a model that lie on several meshes: torch's operations on lists do not take them together.
-    fused = fused and len({getattr(p, "device_mesh", None) for p in parameters}) < 2
-    return OPTIMIZERS[config.name](groups, config, fused)
+    return (OPTIMIZERS | own())[config.name](groups, config)
+
+
+def on_one_mesh(groups: Groups) -> bool:
+    """Whether one kernel can take them all: torch's take no parts of a model that lie on several meshes."""
+    return len({getattr(p, "device_mesh", None) for group in groups for p in group["params"]}) < 2
 
 
 def group_sizes(states: Iterable[Mapping[str, Any]]) -> list[list[int]]:
@@ -137,26 +143,28 @@ def group_sizes(states: Iterable[Mapping[str, Any]]) -> list[list[int]]:
 
 
 def own() -> dict[str, Callable[[Groups, OptimizerConfig], torch.optim.Optimizer]]:
-    """Yours."""
-    return importlib.import_module("...extensions.lightning", __package__).OPTIMIZERS
+    """Yours, which may use those here."""
+    from ...extensions.lightning import OPTIMIZERS
+
+    return OPTIMIZERS
 
 
-def _adam(p: torch.Tensor, state: dict[str, Any], step: int, beta1: float, beta2: float) -> torch.Tensor:
-    momentum = state["exp_avg"].lerp_(p.grad, 1 - beta1)
-    square = state["exp_avg_sq"].mul_(beta2).addcmul_(p.grad, p.grad, value=1 - beta2)
+def _adam(grad: torch.Tensor, state: dict[str, Any], step: int, beta1: float, beta2: float) -> torch.Tensor:
+    momentum = state["exp_avg"].lerp_(grad, 1 - beta1)
+    square = state["exp_avg_sq"].mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
     return momentum / (1 - beta1**step) / ((square / (1 - beta2**step)).sqrt() + EPSILON)
 
 
-def _muon(p: torch.Tensor, state: dict[str, Any], step: int, beta: float, _: float) -> torch.Tensor:
+def _muon(grad: torch.Tensor, state: dict[str, Any], step: int, beta: float, _: float) -> torch.Tensor:
     """Both terms of Nesterov's momentum are corrected for their start, as Adam's moments are."""
-    momentum = state["momentum_buffer"].lerp_(p.grad, 1 - beta)
-    ahead = beta / (1 - beta ** (step + 1)) * momentum + (1 - beta) / (1 - beta**step) * p.grad
-    if isinstance(p, DTensor):  # each process computes with all of it and takes its part
+    momentum = state["momentum_buffer"].lerp_(grad, 1 - beta)
+    ahead = beta / (1 - beta ** (step + 1)) * momentum + (1 - beta) / (1 - beta**step) * grad
+    if isinstance(ahead, DTensor):  # each process computes with all of it and takes its part
         update = orthogonalized(ahead.full_tensor())
-        update = distribute_tensor(update, p.device_mesh, p.placements, src_data_rank=None)
+        update = distribute_tensor(update, ahead.device_mesh, ahead.placements, src_data_rank=None)
     else:
         update = orthogonalized(ahead)
-    return RMS * max(p.shape) ** 0.5 * update
+    return RMS * max(grad.shape) ** 0.5 * update
 
 
 def orthogonalized(matrix: torch.Tensor) -> torch.Tensor:

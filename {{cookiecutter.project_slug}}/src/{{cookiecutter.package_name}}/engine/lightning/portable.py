@@ -1,19 +1,60 @@
-"""A module and its optimizers under the names that `workflow` gives to a checkpoint's parts, to read and to write."""
+"""A module and its optimizers under the names that `contract` gives to a checkpoint's parts, to read and to write."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import lightning as L
+import numpy as np
 import torch
 from lightning.pytorch.plugins.precision import Precision
+from lightning.pytorch.utilities.types import LRSchedulerConfig
 
 from ..errors import InputError
 from ..weights import Weights, match
 from . import weights
+from .counts import count_updates
 from .module import TaskModule
-from .optimizers import own
+from .optimizers import group_sizes, own
 
 WEIGHTS_ONLY = "begin with the run's weights, by --init RUN"
 MOMENTS = {"exp_avg": "momentum", "momentum_buffer": "momentum", "exp_avg_sq": "square", "square_avg": "square"}
+
+
+def read(checkpoint: Mapping[str, Any], module: TaskModule, where: str) -> Weights:
+    """All of a checkpoint, by name.
+
+    module: a new one. Raises InputError, beginning with `where` it stands, for an optimizer of your own.
+    """
+    created = create_optimizers(module)
+    if group_sizes(checkpoint["optimizer_states"]) != group_sizes(one.state_dict() for one in created):
+        raise InputError(
+            f"{where}: its optimizer is not as optimizer.name makes it, but as a configure_optimizers or a callback of "
+            f"your own does, which no other framework knows: {WEIGHTS_ONLY}"
+        )
+    module.load_state_dict(checkpoint["state_dict"])
+    for optimizer, saved in zip(created, checkpoint["optimizer_states"], strict=True):
+        optimizer.load_state_dict(saved)
+    step = checkpoint["global_step"] // len(created)
+    return {"step": np.array(step), **get(module, created, checkpoint.get("MixedPrecision"))}
+
+
+def write(given: Weights, module: TaskModule, trainer: L.Trainer, path: Path, where: str) -> None:
+    """As a checkpoint of a new module. Raises InputError, beginning with `where` it comes from, where it is of another
+    model.
+    """
+    created, given = create_optimizers(module), dict(given)
+    step = int(given.pop("step"))
+    put(given, module, created, trainer.precision_plugin, where)
+    # As `fit` does. Where a run begins with it, it sets the other counts.
+    count_updates(trainer, step * len(created))
+    trainer.strategy.connect(module)
+    trainer.strategy.optimizers = created
+    schedules = [torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0) for optimizer in created]
+    for schedule in schedules:
+        schedule.last_epoch, schedule._step_count = step, step + 1
+    trainer.strategy.lr_scheduler_configs = list(map(LRSchedulerConfig, schedules))
+    trainer.save_checkpoint(path)
 
 
 def get(
@@ -43,7 +84,7 @@ def put(
         InputError: where names or shapes differ, beginning with `where` they come from; nothing is written then.
     """
     tensors = _tensors(module, optimizers)
-    shapes = {name: same[0].shape for name, same in tensors.items()}
+    shapes: dict[str, Sequence[int]] = {name: same[0].shape for name, same in tensors.items()}
     if scaler := getattr(precision, "scaler", None):
         shapes |= {"loss_scale/factor": (), "loss_scale/steps": ()}
     match({name: value.shape for name, value in given.items()}, shapes, where)
@@ -75,7 +116,7 @@ def _tensors(module: TaskModule, optimizers: Sequence[torch.optim.Optimizer]) ->
     """By their names there; those that are always equal have one together."""
     found = {f"weights/{name}": [tensor] for name, tensor in weights.tensors(module.net).items()}
     averages = weights.tensors(module.ema) if module.ema else {}
-    names = {p: name.removeprefix("net.") for name, p in module.named_parameters()}
+    names: dict[torch.Tensor, str] = {p: name.removeprefix("net.") for name, p in module.named_parameters()}
     for loss, optimizer in zip(module.PARTS or ("loss",), optimizers, strict=True):
         for p, state in optimizer.state.items():
             for key, tensor in state.items():

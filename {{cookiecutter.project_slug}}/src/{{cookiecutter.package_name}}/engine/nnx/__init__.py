@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..config import Config, PositiveInt, option
-from ..processes import Alone, Processes
+from ..processes import ALONE, Processes, check_several
 
-TITLE = "JAX with Flax NNX"
 PLATFORMS = ("cpu", "gpu", "tpu")
 SUFFIX = ""  # of a checkpoint's name: it is a folder
 ONE_PROCESS = True  # for all devices of a machine
@@ -20,24 +19,6 @@ BAD_VERSIONS = (
     ("flax", "<=0.12.8", "jax", ">=0.11.1", "fails at import"),
     ("flax", "==0.12.9", "jax", "==0.11.2", "fails at import"),
 )
-
-FORMATS = {
-    # format: (file, packages that writing takes beside, how it is loaded); see `export.Format`
-    "stablehlo": (
-        "model.stablehlo",
-        ("flatbuffers",),
-        """
-from pathlib import Path
-
-import numpy as np
-from jax import export  # which needs flatbuffers, too
-
-model = export.deserialize(bytearray(Path("FILE").read_bytes()))
-batch = BATCH
-outputs = model.call(batch)
-""",
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -52,15 +33,17 @@ class Section:
 
 def join(config: Config) -> Processes:
     """The processes of the run: several where a TPU pod, SLURM or JAX's own variables have started them."""
-    several = (
-        "JAX_COORDINATOR_ADDRESS" in os.environ
-        or int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1
-        or "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")
-    )
-    if not several:
-        return Alone()
+    several = {
+        "JAX_COORDINATOR_ADDRESS": "JAX_COORDINATOR_ADDRESS" in os.environ,
+        "SLURM_STEP_NUM_TASKS": int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1,
+        "TPU_WORKER_HOSTNAMES": "," in os.environ.get("TPU_WORKER_HOSTNAMES", ""),
+    }
+    names = [name for name, so in several.items() if so]
+    if not names:
+        return ALONE
+    check_several(f"{names[0]} = {os.environ[names[0]]!r} in the environment")
     _keep_programs()
-    from .processes import join
+    from ..scale.nnx.processes import join
 
     return join(config.accelerator.platform)
 
@@ -73,16 +56,16 @@ def engine():
 
 
 def _keep_programs() -> None:
-    """What took a while to compile is kept for the next run, in a folder that JAX's own variables may name.
+    """What took a while to compile is kept for the next run.
 
-    A folder for each machine: what was compiled for one processor may not run on another. Where the person has imported
-    jax before, its settings are theirs.
+    In a folder for each machine: what was compiled for one processor may not run on another. Where the person has
+    named one in JAX's own variable, or has imported jax before, its settings are theirs.
     """
-    if "jax" in sys.modules:
+    if "jax" in sys.modules or "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
     caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     folder = Path(caches, __package__.partition(".")[0], "jax", platform.node())
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
     os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(2**31))  # bytes; what was not used for longest goes
 
@@ -92,10 +75,3 @@ def hardware():
     from . import devices
 
     return devices
-
-
-def rehearse(*settings):
-    _keep_programs()
-    from .rehearsal import rehearse
-
-    return rehearse(*settings)

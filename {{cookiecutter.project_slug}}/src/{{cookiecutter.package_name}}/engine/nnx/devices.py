@@ -1,14 +1,68 @@
-"""What JAX can compute on."""
+"""What JAX can compute on, and the one device of a run."""
 
 import importlib.util
+from typing import Any
 
 import jax
+import numpy as np
+from jax.sharding import Sharding, SingleDeviceSharding
 
+from ..config import AcceleratorConfig
+from ..data.batches import Share
+from ..data.sources import Batch
 from ..errors import InputError
 
 ORDER = ("tpu", "gpu", "cpu")  # best first
 # With one of these packages, which the extra of that name brings, jax finds a platform.
 PLUGINS = {"tpu": ("libtpu",), "gpu": ("jax_cuda12_plugin", "jax_cuda13_plugin")}
+
+
+class Device:
+    """The device of a run, and how arrays come there. `scale.nnx.mesh` has several, with the same methods.
+
+    Attributes:
+        first: of this process's devices the first.
+        local: all of them.
+        whole: the place of arrays that stand whole on each device.
+        one_step_at_a_time: whether steps must not queue up.
+    """
+
+    first: jax.Device
+    local: list[jax.Device]
+    whole: Sharding
+    one_step_at_a_time = False
+
+    def __init__(self, config: AcceleratorConfig):
+        [self.first] = self.local = pick(config.platform)
+        self.whole = SingleDeviceSharding(self.first)
+
+    def share(self, batch_size: int, accumulate: int) -> Share:
+        """What this process reads of a batch."""
+        return Share(accumulate=accumulate)
+
+    def cut(self, batch: Batch, axis: int = 0) -> dict[str, jax.Array]:
+        """A batch, of which this process has its share, on the devices. axis: that of the examples."""
+        return jax.device_put(batch, self.whole)
+
+    def put(self, tree: Any, shardings: Any = None) -> Any:
+        """Values that every process has, on the devices. shardings: a tree of the same form; else they are whole."""
+        return jax.device_put(tree, self.whole if shardings is None else shardings)
+
+    def get(self, value: jax.Array) -> np.ndarray:
+        """A whole array of the devices, on every process."""
+        return np.asarray(value)
+
+    def describe(self) -> str:
+        """In words."""
+        return self.first.device_kind
+
+    def shardings(self, shapes: Any) -> Any:
+        """The places of a train state, from its shapes."""
+        return jax.tree.map(lambda _: self.whole, shapes)
+
+    def placed(self, shapes: Any) -> Any:
+        """Shapes, with their places."""
+        return jax.tree.map(lambda x, sharding: x.update(sharding=sharding), shapes, self.shardings(shapes))
 
 
 def count() -> dict[str, int]:
@@ -24,11 +78,7 @@ def count() -> dict[str, int]:
 
 def compilation_cache() -> str:
     """The folder of JAX's compilation cache, "" where it has none."""
-    return jax.config.jax_compilation_cache_dir or ""
-
-
-def _plugged(platform: str) -> bool:
-    return any(importlib.util.find_spec(name) for name in PLUGINS[platform])
+    return jax.config.values["jax_compilation_cache_dir"] or ""
 
 
 def memory(platform: str) -> int:
@@ -53,7 +103,8 @@ def pick(platform: str, devices: int = 1, nodes: int = 1) -> list[jax.Device]:
     if platform == "auto":
         platform = next(name for name in ORDER if found[name])
     if not found[platform]:
-        extra = "" if _plugged(platform) else f", or install the extra [{platform}]: jax has no plugin for it"
+        plugged = any(importlib.util.find_spec(name) for name in PLUGINS[platform])
+        extra = "" if plugged else f", or install the extra [{platform}]: jax has no plugin for it"
         raise InputError(f"accelerator.platform = {platform!r}: no {platform.upper()} here: --accelerator cpu{extra}")
     wanted = devices * nodes or found[platform]
     if wanted > found[platform] or (jax.process_count() > 1 and wanted != found[platform]):

@@ -28,7 +28,7 @@ def write(
 
     [size] = export.symbolic_shape("batch")
     shapes = {name: jax.ShapeDtypeStruct((size, *x.shape[1:]), x.dtype) for name, x in batch.items()}
-    frames = jax.config.jax_traceback_in_locations_limit
+    frames = jax.config.values["jax_traceback_in_locations_limit"]
     jax.config.update("jax_traceback_in_locations_limit", 0)  # they name the folders of this machine
     try:
         exported = export.export(jax.jit(predict), platforms=PLATFORMS)(shapes)

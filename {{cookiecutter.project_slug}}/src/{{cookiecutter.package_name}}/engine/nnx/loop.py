@@ -12,23 +12,23 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from ...extensions import nnx as extensions
 from .. import task as tasks
 from ..config import Config
-from ..data.batches import TrainBatches, ahead, eval_batches
+from ..data.batches import TrainBatches, ahead, eval_batches, make_batch
 from ..data.sources import Batch, Dataset, Source
 from ..errors import InputError
 from ..schedule import Plan, learning_rate, schedule_steps
 from ..session import Session, sampled
 from ..weights import Weights, init_words, overlay
-from . import checkpoint, portable, weights
-from .export import write
-from .mesh import Devices
+from . import checkpoint, diagnosis, weights
+from .contract import Twin
+from .devices import Device
 from .optimizers import create_optimizer, follows_schedule, own_rate
 from .remat import recompute
-from .step import is_finite, make_eval_step, make_predict_step, make_train_step
-from .train_state import TrainState, create_state, split
-
-Evaluated = tuple[nnx.State, nnx.State]  # see `TrainState.evaluated`
+from .step import cut, is_finite, make_eval_step, make_predict_step, make_train_step
+from .train_state import Evaluated, TrainState, create_state, split
+from .weights import Layout
 
 PRECISIONS = {
     "float32": {"dtype": jnp.float32, "param_dtype": jnp.float32},
@@ -44,6 +44,15 @@ def check_arrays(graphdef: nnx.GraphDef) -> None:
         held = jax.tree.leaves(getattr(attribute, "value", None))
         if any(isinstance(leaf, jax.Array | jax.ShapeDtypeStruct) for leaf in held):
             raise InputError(f"the model holds {name} as a plain array: make it nnx.data(ARRAY) or nnx.Variable(ARRAY)")
+
+
+def _devices(config: Config) -> Device:
+    """One, or those that the config asks for."""
+    if config.accelerator.devices == config.accelerator.nodes == 1:
+        return Device(config.accelerator)
+    from ..scale.nnx.mesh import Devices
+
+    return Devices(config.accelerator, config.model)
 
 
 def scoped(method: Callable) -> Callable:
@@ -64,14 +73,15 @@ class Engine:
     """
 
     def __init__(self, config: Config, task: tasks.Task, spec: Mapping[str, Any]):
-        self.config, self.task, self.spec, self.twin = config, task, spec, tasks.twin(task, "nnx")
-        self.devices = Devices(config.accelerator, config.model)
+        self.config, self.task, self.spec = config, task, spec
+        self.twin: Twin = tasks.twin(task, "nnx")
+        self.devices = _devices(config)
         if config.accelerator.precision == "float16" and self.devices.first.platform == "tpu":
             raise InputError("accelerator.precision = 'float16': a tpu has none: use bfloat16")
         self.share = self.devices.share(config.data.batch_size, config.trainer.accumulate)
         self.losses = self.twin.losses(config)
         self.initial: Weights = {}
-        self.x64_elsewhere = jax.config.jax_enable_x64
+        self.x64_elsewhere = jnp.result_type(float) == jnp.float64
         self._open: Path | None = None  # the checkpoint that predictions are made with
         with self.settings():
             self._prepare()
@@ -123,24 +133,27 @@ class Engine:
     def start_from(self, given: Weights) -> None:
         """Begins with these weights, but for those of `init_skip`."""
         model = self._model()
-        self.initial = overlay(given, weights.get(model), self.config.init_skip)
-        weights.put(self.initial, model, init_words(self.config.init, self.config.init_skip))
+        initial = overlay(given, weights.get(model), self.config.init_skip)
+        weights.put(initial, model, init_words(self.config.init, self.config.init_skip))
+        self.initial = initial
 
     @scoped
     def train(self, start: Path | None, batches: TrainBatches, data: Dataset, plan: Plan, session: Session) -> None:
         state = self.restore(start) if start else self.init()
         train_step = self.train_step(data.augment)
-        resident = self.devices.put(batches.resident, self.devices.whole)
+        resident = self.devices.put(batches.resident)
         precision = self.config.accelerator.precision
         if self.x64_elsewhere and precision != "float64":
             session.say(f"JAX_ENABLE_X64 is set, but accelerator.precision = {precision!r} rules: float64 is another")
         session.begin({path: p.shape for path, p in self.parameters(state).items()}, self.frozen(state))
+        if session.run.leads:
+            session.listeners += extensions.loggers(self.config)
         if not self.follows_schedule:
             session.say(
                 f"optimizer.name = {self.config.optimizer.name!r} has a learning rate of its own: "
                 "optimizer.learning_rate and its schedule are not used"
             )
-        wanted = self.devices.put({False: np.array(False), True: np.array(True)}, self.devices.whole)
+        with_norm = self.devices.put({False: np.array(False), True: np.array(True)})
         step = int(state.step)
         stopping = session.run.out_of_patience
         calls = plan.calls(step, self.config.frameworks["nnx"].steps_per_call)
@@ -151,7 +164,7 @@ class Engine:
             batch = next(stream)
             steps = len(next(iter(batch.values())))
             with jax.profiler.StepTraceAnnotation("train", step_num=step):
-                given = self.devices.cut(batch, 1), self.rates(step, steps, plan), wanted[plan.logs(step + steps)]
+                given = self.devices.cut(batch, 1), self.rates(step, steps, plan), with_norm[plan.logs(step + steps)]
                 state, logs = train_step(state, *given, resident)
             if self.devices.one_step_at_a_time:
                 jax.block_until_ready(state)
@@ -177,7 +190,7 @@ class Engine:
         """The learning rates of so many steps from `step` on, float [steps]."""
         config, end = self.config.optimizer, schedule_steps(self.config, plan)
         rates = [learning_rate(i, config, end) for i in range(step, step + steps)]
-        return self.devices.put(np.asarray(rates, jnp.result_type(float)), self.devices.whole)
+        return self.devices.put(np.asarray(rates, jnp.result_type(float)))
 
     def rate(self, step: int, plan: Plan, state: TrainState) -> float | None:
         """The learning rate of a step that is done; None where the optimizer has its own and does not tell it."""
@@ -205,16 +218,33 @@ class Engine:
         """At most so many values of each; the others stay on the device."""
         if not most:
             return {}
-        places = self.devices.put({path: sampled(p.size, most) for path, p in parameters.items()}, self.devices.whole)
+        places = self.devices.put({path: sampled(p.size, most) for path, p in parameters.items()})
         return {path: self.devices.get(value) for path, value in self.take(parameters, places).items()}
 
     @scoped
     def first_not_finite(
         self, start: Path | None, batches: TrainBatches, data: Dataset, plan: Plan, end: int
     ) -> tuple[int, str] | None:
-        from .diagnosis import first_not_finite
-
-        return first_not_finite(self, start, batches, data, plan, end)
+        """(step, what) between a checkpoint, or the beginning, and step `end`; None where all is finite this time."""
+        state = self.restore(start) if start else self.init()
+        train_step = self.train_step(data.augment)
+        resident = self.devices.put(batches.resident)
+        for step in range(int(state.step), end):
+            batch = self.devices.cut(batches.stack(step, 1), 1)
+            before = jax.tree.map(jnp.copy, state)  # the step takes what it is given
+            state, logs = train_step(state, batch, self.rates(step, 1, plan), True, resident)
+            # In float16 that is the loss scale's to try, unless the gradient itself is not finite.
+            overflow = state.loss_scale is not None and not jnp.isfinite(logs["grad_norm"])
+            mean = sum(value for name, value in logs.items() if name.startswith("loss/"))
+            if overflow or not (jnp.isfinite(mean) and is_finite(state.params)):
+                batch = jax.tree.map(lambda x: x[0], batch)
+                if resident:
+                    batch = make_batch(batch, data.augment, resident)
+                pieces = cut(batch, self.share.parts, self.config.trainer.accumulate)
+                found = diagnosis.not_finite(self.graphdef, self.losses, self.config.seed, before, pieces, state)
+                if found or not overflow:
+                    return step + 1, found or "the sum over all devices"
+        return None
 
     @scoped
     def evaluate(self, checkpoint: Path, batches: Iterable[Batch]) -> dict[str, float | np.ndarray]:
@@ -222,7 +252,7 @@ class Engine:
 
     def run_metrics(self, evaluated: Evaluated, batches: Iterable[Batch]) -> dict[str, float | np.ndarray]:
         """The task's metrics by name, each over all examples: numbers, or arrays."""
-        metrics = self.devices.put(self.Metrics.empty(), self.devices.whole)
+        metrics = self.devices.put(self.Metrics.empty())
         for batch in batches:
             metrics = self.eval_step(evaluated, metrics, self.devices.cut(batch))
             if self.devices.one_step_at_a_time:
@@ -266,21 +296,25 @@ class Engine:
 
     @scoped
     def state(self, checkpoint: Path) -> Weights:
-        """All of a checkpoint, by name; see `workflow`."""
-        return portable.get(self.restore(checkpoint), self._layout())
+        """All of a checkpoint, by name; see `contract`."""
+        from .portable import get
+
+        return get(self.restore(checkpoint), self._layout())
 
     @scoped
     def write(self, given: Weights, path: Path, where: str) -> None:
         """As a checkpoint. Raises InputError, beginning with `where` it comes from, where it is of another model."""
-        state = portable.put(given, self.init(), self._layout(), where)
+        from .portable import put
+
+        state = put(given, self.init(), self._layout(), where)
         checkpoint.save(path, self.devices.put(state, self.shardings))
 
     @scoped
     def export(self, format: str, batch: Batch, path: Path) -> None:
         """What it begins with, as a file of one of this framework's formats."""
-        model = self._model()
-        weights.put(self.initial, model, self.config.init)
-        write(format, model, self.twin.predict_step, batch, path)
+        from .export import write
+
+        write(format, self._model(), self.twin.predict_step, batch, path)
 
     def train_step(self, augment: Callable | None = None):
         shardings = (self.shardings, self.devices.whole)
@@ -290,30 +324,21 @@ class Engine:
     @scoped
     def init(self) -> TrainState:
         """The state at step 0, made by one compiled program."""
-        if self.initial:
-            model = self._model()
-            weights.put(self.initial, model, self.config.init)
+        if self.initial:  # not in a program, of which they would be constants
             # Copies, as an optimizer may begin with the parameters: each array is given away by itself.
-            return self.devices.put(jax.tree.map(jnp.copy, self._state(model)), self.shardings)
+            return self.devices.put(jax.tree.map(jnp.copy, self._create()), self.shardings)
         # It runs once: on a CPU, optimizing it takes three times as long as it saves.
         options = {"xla_backend_optimization_level": 0} if self.devices.first.platform == "cpu" else None
         return jax.jit(self._create, out_shardings=self.shardings, compiler_options=options)()
 
     @scoped
     def restore(self, path: Path) -> TrainState:
-        return checkpoint.restore(path, self.placed(self.shapes, self.shardings))
+        return checkpoint.restore(path, self.devices.placed(self.shapes))
 
     @scoped
     def evaluated(self, path: Path) -> Evaluated:
         """The model of a checkpoint, to evaluate it; nothing of the optimizer is read."""
-        return checkpoint.restore_evaluated(path, self.placed(self.abstract, self.devices.shardings(self.abstract)))
-
-    @staticmethod
-    def placed(shapes: Any, shardings: Any) -> Any:
-        def place(x: jax.ShapeDtypeStruct, sharding: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:
-            return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
-
-        return jax.tree.map(place, shapes, shardings)
+        return checkpoint.restore_evaluated(path, self.devices.placed(self.abstract))
 
     def parameters(self, state: TrainState) -> dict[str, jax.Array]:
         """Every parameter by its path, as `hidden/kernel`."""
@@ -328,23 +353,24 @@ class Engine:
         """Bytes on the fullest device of this process; 0 where they do not tell."""
         return max((device.memory_stats() or {}).get("peak_bytes_in_use", 0) for device in self.devices.local)
 
-    def _layout(self) -> portable.Layout:
+    def _layout(self) -> Layout:
         return weights.layout(nnx.eval_shape(self._model))
 
     def _create(self) -> TrainState:
-        return self._state(self._model())
-
-    def _state(self, model: nnx.Module) -> TrainState:
         config = self.config
         ema, scaled = config.optimizer.ema_decay > 0, config.accelerator.precision == "float16"
-        return create_state(model, self.losses, create_optimizer(config.optimizer), ema=ema, scaled=scaled)
+        return create_state(self._model(), self.losses, create_optimizer(config.optimizer), ema=ema, scaled=scaled)
 
     def _model(self) -> nnx.Module:
+        """As training begins with it."""
         dtypes = PRECISIONS[self.config.accelerator.precision]
         model = self.twin.create_model(self.config, self.spec, rngs=nnx.Rngs(self.config.seed), **dtypes)
+        module: Any
         for _, module in nnx.iter_modules(model):
             if getattr(module, "deterministic", False) is None:  # as of attention: for the caller to say
                 module.deterministic = False
         if self.config.frameworks["nnx"].remat:
             recompute(model, self.config.model.name)
+        if self.initial:
+            weights.put(self.initial, model, self.config.init)
         return model

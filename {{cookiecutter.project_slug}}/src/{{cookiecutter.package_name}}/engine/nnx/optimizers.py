@@ -6,47 +6,47 @@ round to float32.
 """
 
 import dataclasses
-import importlib
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
-from optax.contrib import MuonDimensionNumbers, scale_by_muon
 
-from ..config import OptimizerConfig, closest
+from ...extensions import nnx as extensions
+from ..config import OptimizerConfig
 from ..errors import InputError
+from ..meant import closest
 
 EPSILON = 1e-8  # outside of the square root
-NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 RMS = 0.2  # of an update by Muon, about that of AdamW
 
 
 def adamw(config: OptimizerConfig) -> optax.GradientTransformation:
     """AdamW (Loshchilov and Hutter, 2019): the decay is no part of the gradient."""
-    adam = optax.scale_by_adam(b1=config.momentum, b2=config.beta2, eps=EPSILON)
-    return optax.chain(adam, _decay(config), optax.scale_by_learning_rate(config.learning_rate))
+    momentum, decay = config.momentum, config.weight_decay
+    return optax.adamw(config.learning_rate, momentum, config.beta2, EPSILON, weight_decay=decay, mask=_decays)
 
 
 def adam(config: OptimizerConfig) -> optax.GradientTransformation:
     """Adam (Kingma and Ba, 2015), with L2: the decay is added to the gradient."""
-    adam = optax.scale_by_adam(b1=config.momentum, b2=config.beta2, eps=EPSILON)
-    return optax.chain(_decay(config), adam, optax.scale_by_learning_rate(config.learning_rate))
+    return optax.chain(_l2(config), optax.adam(config.learning_rate, config.momentum, config.beta2, EPSILON))
 
 
 def sgd(config: OptimizerConfig) -> optax.GradientTransformation:
     """Gradient descent with momentum, Nesterov's too, and L2."""
-    trace = optax.trace(config.momentum, config.nesterov) if config.momentum else optax.identity()
-    return optax.chain(_decay(config), trace, optax.scale_by_learning_rate(config.learning_rate))
+    return optax.chain(_l2(config), optax.sgd(config.learning_rate, config.momentum or None, config.nesterov))
 
 
 def rmsprop(config: OptimizerConfig) -> optax.GradientTransformation:
-    """RMSProp (Tieleman and Hinton, 2012), not centred, with momentum and L2."""
+    """RMSProp (Tieleman and Hinton, 2012), not centred, with momentum and L2.
+
+    In `optax.rmsprop` the learning rate comes before the momentum, so that a step has those of earlier ones, too.
+    """
     rms = optax.scale_by_rms(config.beta2, EPSILON, eps_in_sqrt=False)
     trace = optax.trace(config.momentum) if config.momentum else optax.identity()
-    return optax.chain(_decay(config), rms, trace, optax.scale_by_learning_rate(config.learning_rate))
+    return optax.chain(_l2(config), rms, trace, optax.scale_by_learning_rate(config.learning_rate))
 
 
 def muon(config: OptimizerConfig) -> optax.GradientTransformation:
@@ -54,16 +54,18 @@ def muon(config: OptimizerConfig) -> optax.GradientTransformation:
 
     Updates are as large as AdamW's (Liu et al., 2025), so that one learning rate is for both.
     """
-    matrices = optax.chain(
-        _orthogonal(config.momentum),
-        optax.stateless(lambda updates, _: jax.tree.map(lambda u: RMS * max(u.shape) ** 0.5 * u, updates)),
-        _decay(config),
-        optax.scale_by_learning_rate(config.learning_rate),
+    matrices = optax.contrib.muon(
+        config.learning_rate,
+        beta=config.momentum,
+        eps=EPSILON,
+        weight_decay=config.weight_decay,
+        consistent_rms=RMS,
     )
 
     def labels(params: Any) -> Any:
         return jax.tree.map(lambda p: "muon" if p.ndim == 2 else "adamw", params)
 
+    # In `optax.contrib.muon` all else has Nesterov's momentum, too, and no decay.
     return optax.partition({"muon": matrices, "adamw": adamw(config)}, labels)
 
 
@@ -76,10 +78,13 @@ OPTIMIZERS: dict[str, Callable[[OptimizerConfig], optax.GradientTransformation]]
 }
 
 
-def create_optimizer(config: OptimizerConfig) -> optax.GradientTransformationExtraArgs:
-    """Raises InputError where no optimizer has the name."""
-    own = own_optimizers()
-    known = OPTIMIZERS | own
+def create_optimizer(
+    config: OptimizerConfig, learning_rate: jax.Array | None = None
+) -> optax.GradientTransformationExtraArgs:
+    """learning_rate: a step's, in place of the config's. Raises InputError where no optimizer has the name."""
+    known = OPTIMIZERS | extensions.OPTIMIZERS
+    if learning_rate is not None:
+        config = dataclasses.replace(config, learning_rate=cast(float, learning_rate))  # optax takes either
     if config.name not in known:
         hint = closest(config.name, list(known))
         raise InputError(f"optimizer.name = {config.name!r}: {hint}, or add it to OPTIMIZERS in extensions/nnx.py")
@@ -87,10 +92,6 @@ def create_optimizer(config: OptimizerConfig) -> optax.GradientTransformationExt
     if isinstance(found, optax.MultiSteps):  # which is no transformation itself
         found = optax.GradientTransformationExtraArgs(found.init, found.update)
     return optax.with_extra_args_support(found)
-
-
-def own_optimizers() -> Mapping[str, Callable[[OptimizerConfig], optax.GradientTransformation]]:
-    return importlib.import_module("...extensions.nnx", __package__).OPTIMIZERS
 
 
 def follows_schedule(config: OptimizerConfig, params: nnx.State) -> bool:
@@ -102,7 +103,7 @@ def follows_schedule(config: OptimizerConfig, params: nnx.State) -> bool:
     Raises:
         InputError: where it climbs the loss, as one does whose sign was forgotten, or asks for what a step has not.
     """
-    if config.name not in own_optimizers():
+    if config.name not in extensions.OPTIMIZERS:
         return True
     params = jax.tree.map(lambda p: jnp.zeros((2,) * p.ndim, p.dtype), params)
     grads, climb = jax.tree.map(jnp.ones_like, params), 0.0
@@ -122,8 +123,7 @@ def follows_schedule(config: OptimizerConfig, params: nnx.State) -> bool:
         )
 
     def update(rate: jax.Array) -> Any:
-        optimizer = create_optimizer(dataclasses.replace(config, learning_rate=rate))
-        return optimizer.update(grads, first, params, value=jnp.zeros(()))
+        return create_optimizer(config, rate).update(grads, first, params, value=jnp.zeros(()))
 
     program = jax.make_jaxpr(update)(jnp.zeros(())).jaxpr
     return any(value is program.invars[0] for equation in program.eqns for value in equation.invars)
@@ -136,25 +136,10 @@ def own_rate(opt_state: optax.OptState) -> float | None:
     return float(found[0]) if len(found) == 1 else None
 
 
-def _decay(config: OptimizerConfig) -> optax.GradientTransformation:
-    """Of parameters with more than one dimension."""
-    return optax.add_decayed_weights(config.weight_decay, lambda params: jax.tree.map(lambda p: p.ndim > 1, params))
+def _l2(config: OptimizerConfig) -> optax.GradientTransformation:
+    return optax.add_decayed_weights(config.weight_decay, _decays)
 
 
-def _orthogonal(momentum: float) -> optax.GradientTransformation:
-    """Optax's Muon, in whose state the coefficients of its polynomial are no part."""
-    inner = scale_by_muon(
-        NEWTON_SCHULZ,
-        beta=momentum,
-        eps=EPSILON,
-        weight_dimension_numbers=lambda updates: jax.tree.map(lambda _: MuonDimensionNumbers(), updates),
-    )
-
-    def init(params: Any) -> Any:
-        return inner.init(params)._replace(ns_coeffs=())
-
-    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        updates, state = inner.update(updates, state._replace(ns_coeffs=jnp.asarray(NEWTON_SCHULZ)), params)
-        return updates, state._replace(ns_coeffs=())
-
-    return optax.GradientTransformation(init, update)
+def _decays(params: Any) -> Any:
+    """Those with more than one dimension do."""
+    return jax.tree.map(lambda p: p.ndim > 1, params)

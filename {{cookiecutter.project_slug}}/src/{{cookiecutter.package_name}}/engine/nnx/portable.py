@@ -1,20 +1,18 @@
 """The train state under the names that `workflow` gives to a checkpoint's parts, to read and to write.
 
-States of random numbers have none: they are the framework's own.
+What is the framework's own has none: states of random numbers, and the coefficients of Muon's polynomial.
 """
 
 import dataclasses
-from collections.abc import Mapping
 
 import jax
 from flax import nnx
 
 from ..weights import Weights, match
 from .train_state import TrainState
-from .weights import Place
+from .weights import Layout, Place
 
 OF_OPTAX = {"mu": "momentum", "trace": "momentum", "nu": "square", "count": "updates"}
-Layout = Mapping[tuple[str, ...], Place]
 
 
 def get(state: TrainState, layout: Layout) -> Weights:
@@ -38,11 +36,15 @@ def put(given: Weights, like: TrainState, layout: Layout, where: str) -> TrainSt
 def _leaves(state: TrainState, layout: Layout) -> list[tuple[Place | None, jax.Array]]:
     """Of each array of the state, in order: its place there, if it has one, and itself."""
     random = nnx.to_flat_state(nnx.filter_state(state.rest, nnx.RngState))
-    found, keys = [], {tuple(map(str, path)) for path, _ in random}
+    found: list[tuple[Place | None, jax.Array]] = []
+    keys = {tuple(map(str, path)) for path, _ in random}
     for path, leaf in jax.tree_util.tree_flatten_with_path(state)[0]:
         words = jax.tree_util.keystr(path, simple=True, separator="/").removesuffix("/value").split("/")
         match words:
             case ["rest", *rest] if tuple(rest) in keys:
+                found.append((None, leaf))
+                continue
+            case ["opt_state", *_, "ns_coeffs"]:
                 found.append((None, leaf))
                 continue
             case ["params" | "rest", *rest]:

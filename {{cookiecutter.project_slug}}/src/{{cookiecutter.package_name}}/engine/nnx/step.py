@@ -5,10 +5,8 @@
 and `lax.scan`.
 """
 
-import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from types import ModuleType
 from typing import Any
 
 import jax
@@ -23,6 +21,7 @@ from ..errors import InputError
 from ..schedule import average_weight
 from ..session import check_parts
 from ..task import Loss
+from .contract import Twin
 from .optimizers import create_optimizer
 from .train_state import TrainState, moved, split
 
@@ -30,7 +29,7 @@ Batch = dict[str, jax.Array]
 
 
 def make_train_step(
-    twin: ModuleType,
+    twin: Twin,
     config: Config,
     graphdef: nnx.GraphDef,
     augment: Callable[[Batch], Batch] | None = None,
@@ -61,8 +60,9 @@ def make_train_step(
         if resident:
             batch = make_batch(batch, augment, resident)
         # Made anew with each step's learning rate; its state stands in the train state.
-        optimizer = create_optimizer(dataclasses.replace(config.optimizer, learning_rate=rate))
-        logs, square_norm, scale = {}, 0.0, state.loss_scale
+        optimizer = create_optimizer(config.optimizer, rate)
+        logs: dict[str, jax.Array] = {}
+        square_norm, scale = jnp.zeros((), jnp.result_type(float)), state.loss_scale
         careful = scale is not None or config.trainer.on_nan == "skip"
         for i, (name, loss) in enumerate(losses.items()):
             keys = dropout_keys(config.seed, state.step, i, accumulate)
@@ -96,7 +96,7 @@ def make_train_step(
             ema = jax.tree.map(lambda e, p: (1 - weight) * e + weight * p, state.ema, state.params)
             state = state.replace(ema=ema)
         logs["grad_norm"] = jnp.sqrt(square_norm)
-        if scale is not None:
+        if state.loss_scale is not None:
             logs["loss_scale"] = state.loss_scale.factor
         return state.replace(step=state.step + 1), logs
 
@@ -129,7 +129,8 @@ def make_train_step(
         scale = 1.0 if state.loss_scale is None else state.loss_scale.factor / examples
         micro = (cut(batch, parts, accumulate), keys)
         zero = jnp.zeros((), jnp.result_type(float))  # float64 under x64
-        sums = (jax.tree.map(jnp.zeros_like, moved(loss, state.params)[0]), {}, zero, (state.params, state.rest))
+        nothing = jax.tree.map(jnp.zeros_like, moved(loss, state.params)[0])
+        sums: Any = nothing, {}, zero, (state.params, state.rest)
         if unrolled or accumulate == 1:
             for i in range(accumulate):
                 sums, _ = add(sums, jax.tree.map(lambda x, i=i: x[i], micro))
@@ -208,7 +209,7 @@ def no_norm(grads: nnx.State) -> jax.Array:
     return jnp.zeros((), jnp.result_type(float))
 
 
-def make_eval_step(twin: ModuleType, graphdef: nnx.GraphDef, Metrics: type[Collection], sharding: Any = None):
+def make_eval_step(twin: Twin, graphdef: nnx.GraphDef, Metrics: type[Collection], sharding: Any = None):
     """(evaluated, metrics, batch) -> metrics with those of the batch."""
     # What collects outputs does so on the host; all else is added up on the device.
     collects = any(issubclass(kind, CollectingMetric) for kind in Metrics.__annotations__.values())
@@ -224,7 +225,7 @@ def make_eval_step(twin: ModuleType, graphdef: nnx.GraphDef, Metrics: type[Colle
     return on_the_host if collects else eval_step
 
 
-def make_predict_step(twin: ModuleType, graphdef: nnx.GraphDef, sharding: Any = None):
+def make_predict_step(twin: Twin, graphdef: nnx.GraphDef, sharding: Any = None):
     """(evaluated, batch) -> outputs."""
 
     @functools.partial(jax.jit, out_shardings=sharding)

@@ -13,22 +13,20 @@ from ..schedule import LOSS_SCALE, LOSS_SCALE_STEPS
 from ..task import Loss
 
 
-@struct.dataclass
-class LossScale:
+class LossScale(struct.PyTreeNode):
     """The factor that keeps float16 gradients from vanishing, and the updates since it last changed."""
 
     factor: jax.Array
     steps: jax.Array
 
-    def next(self, finite: jax.Array) -> "LossScale":
+    def next(self, finite: jax.Array | bool) -> "LossScale":
         """Half where a gradient was not finite; twice as large after `LOSS_SCALE_STEPS` updates that were."""
         grows = self.steps + 1 >= LOSS_SCALE_STEPS
         factor = jnp.where(finite, jnp.where(grows, self.factor * 2, self.factor), self.factor / 2)
         return LossScale(factor, jnp.where(finite & ~grows, self.steps + 1, 0))
 
 
-@struct.dataclass
-class TrainState:
+class TrainState(struct.PyTreeNode):
     """Everything that a step reads and writes.
 
     Attributes:
@@ -50,9 +48,12 @@ class TrainState:
     skipped: jax.Array = struct.field(default_factory=lambda: jnp.zeros((), jnp.int32))
 
     @property
-    def evaluated(self) -> tuple[nnx.State, nnx.State]:
+    def evaluated(self) -> "Evaluated":
         """The model to evaluate and keep: the averages where there are any, with the current rest."""
         return self.ema or self.params, self.rest
+
+
+Evaluated = tuple[nnx.State, nnx.State]
 
 
 def create_state(
@@ -71,12 +72,14 @@ def split(model: nnx.Module | nnx.State, losses: Mapping[str, Loss]) -> tuple[nn
     for name, loss in losses.items():
         if not moved(loss, state)[0]:
             raise InputError(f"loss {name!r} moves nothing: the model has no parameter for params = {loss.params!r}")
-    return nnx.split_state(state, nnx.Any(*map(_filter, losses.values())), ...)
+    params, rest = nnx.split_state(state, nnx.Any(*map(_filter, losses.values())), ...)
+    return params, rest
 
 
 def moved(loss: Loss, params: nnx.State) -> tuple[nnx.State, nnx.State]:
     """(what a loss moves, the others)."""
-    return nnx.split_state(params, _filter(loss), ...)
+    part, others = nnx.split_state(params, _filter(loss), ...)
+    return part, others
 
 
 def _filter(loss: Loss) -> Any:

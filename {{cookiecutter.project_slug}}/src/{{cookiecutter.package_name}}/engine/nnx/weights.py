@@ -72,7 +72,10 @@ def put(weights: Weights, model: nnx.Module, where: str) -> None:
         variable.set_value(jnp.asarray(place.here(weights[place.name], variable)))
 
 
-def layout(model: nnx.Module) -> dict[tuple[str, ...], Place]:
+Layout = dict[tuple[str, ...], Place]
+
+
+def layout(model: nnx.Module) -> Layout:
     """The place of each, by its path."""
     return {tuple(map(str, path)): place for path, (place, _) in _leaves(model).items()}
 
@@ -85,7 +88,7 @@ def _leaves(model: nnx.Module) -> dict[tuple, tuple[Place, nnx.Variable]]:
             *parents, leaf = path
             owner = nodes[tuple(parents)]
             names = next((names for kind, names in NAMES.items() if isinstance(owner, kind)), {})
-            name = ".".join(map(str, [*parents, names.get(leaf, leaf)]))
+            name = ".".join(map(str, [*parents, names.get(str(leaf), leaf)]))
             if isinstance(owner, nnx.ConvTranspose) and not owner.transpose_kernel:
                 raise ValueError(f"{name}: without transpose_kernel=True a kernel is the mirror image of the one there")
             groups = getattr(owner, "output_groups", ()) if names is KERNEL else ()

@@ -10,20 +10,26 @@ from typing import Any
 from .. import task as tasks
 from ..config import AcceleratorConfig, Config, to_dict
 from ..errors import InputError, RunError
+from ..folder import environment, fill, plain_values, read_config, read_data, read_spec, seal, sound_record, write_json
 from ..processes import apart
 from ..registry import check, frameworks, load_config
-from ..run import (
-    Run,
-    environment,
-    fill,
-    plain_values,
-    read_config,
-    read_data,
-    read_spec,
-    seal,
-    sound_record,
-    write_json,
-)
+from ..run import Run, begun
+
+
+def taken_over(config: Config) -> Config:
+    """Where `resume` names a run of another framework, a config that goes on with what it has been converted to.
+
+    Raises as `convert` does.
+    """
+    if config.resume in ("auto", "never"):
+        return config
+    framework = read_config(Path(config.resume))["framework"]
+    if framework == config.framework or framework not in frameworks():
+        return config
+    check(config)
+    processes = frameworks()[config.framework].join(config)
+    folder = processes.led(lambda: str(begun(config) or convert_apart(config, best=False)))
+    return dataclasses.replace(config, name=Path(folder).name, resume="auto")
 
 
 def convert_apart(config: Config, best: bool) -> Path:

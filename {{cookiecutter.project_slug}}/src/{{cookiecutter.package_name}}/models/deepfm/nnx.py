@@ -51,7 +51,7 @@ class FieldVectors(nnx.Embed):
         self.sizes = tuple(sizes)
         self.deterministic = False  # whether it evaluates, as dropout has it
 
-    def __call__(self, fields: jax.Array) -> jax.Array:
+    def __call__(self, fields: jax.Array) -> jax.Array:  # type: ignore[override]  # no sharding of its own
         sizes = np.array(self.sizes, np.int32)
         vectors = super().__call__(jnp.minimum(fields, sizes - 1) + (np.cumsum(sizes, dtype=np.int32) - sizes))
         if not self.deterministic:  # training, where all is known

@@ -43,6 +43,9 @@ class FieldVectors(nn.Embedding):
     Number sizes[i] of field i, which training has not seen, has the mean of the field's others.
     """
 
+    sizes: torch.Tensor
+    offsets: torch.Tensor
+
     def __init__(self, sizes: Sequence[int], width: int):
         super().__init__(sum(sizes), width)
         self.counts = list(sizes)

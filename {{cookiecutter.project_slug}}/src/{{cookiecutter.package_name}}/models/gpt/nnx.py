@@ -1,6 +1,7 @@
 """GPT in Flax NNX."""
 
 import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,8 @@ from flax import nnx
 from ..layers.nnx import attention
 from . import DEVIATION, EPSILON, GptConfig
 
-Cache = list[tuple[jax.Array, jax.Array]]  # of each block, the keys and values of what was read so far
+# Of each block, the keys and values of what was read so far; None without a cache.
+Cache = Sequence[tuple[jax.Array, jax.Array] | None]
 
 Embed = functools.partial(nnx.Embed, embedding_init=nnx.initializers.normal(DEVIATION))
 # Of E[x^2] - E[x]^2, the faster form of the variance, float32 would leave too little.
@@ -93,7 +95,7 @@ class Attention(nnx.Module):
         self.c_attn = linear(config, config.width, 3 * config.width, **options)
         # Queries, keys and values head by head, so that where heads are cut nothing has to move. In files it is the
         # other way round.
-        self.c_attn.output_groups = (config.heads, 3)
+        self.c_attn.output_groups = (config.heads, 3)  # type: ignore[attr-defined]  # for `engine.nnx.weights`
         self.c_proj = linear(config, config.width, config.width, into_sum=True, **options)
 
     def __call__(

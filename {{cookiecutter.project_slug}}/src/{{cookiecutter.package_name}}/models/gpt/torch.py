@@ -72,7 +72,8 @@ class Attention(nn.Module):
         super().__init__()
         self.heads, self.head_width = config.heads, config.width // config.heads
         self.c_attn = linear(config, config.width, 3 * config.width)
-        self.c_attn.parts = 3  # queries, keys and values, one after the other: where it is cut, each of them is
+        # Queries, keys and values, one after the other: where it is cut, each of them is.
+        self.c_attn.parts = 3  # type: ignore[assignment]  # an attribute that a linear layer has not
         self.c_proj = linear(config, config.width, config.width, into_sum=True)
 
     def forward(self, x: torch.Tensor, cache: tuple[torch.Tensor, torch.Tensor] | None, position: int) -> torch.Tensor:

@@ -2,12 +2,15 @@
 
 import functools
 import math
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from . import EPSILON, MOMENTUM, check_values
+
+Arrays = TypeVar("Arrays", bound=tuple)
 
 # For what goes through a ReLU (He et al. 2015), and to keep the variance (LeCun et al. 1998).
 he_normal = nnx.initializers.variance_scaling(2.0, "fan_in", "normal")
@@ -80,7 +83,7 @@ class BatchNorm(nnx.BatchNorm):
         dtype = jnp.promote_types(param_dtype, jnp.float32)
         self.mean, self.var = nnx.BatchStat(jnp.zeros(channels, dtype)), nnx.BatchStat(jnp.ones(channels, dtype))
 
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array) -> jax.Array:  # type: ignore[override]  # no mask, and its mode is its own
         if self.use_running_average:
             return super().__call__(x)
         values = x.size // x.shape[-1]
@@ -91,5 +94,5 @@ class BatchNorm(nnx.BatchNorm):
         return y
 
 
-def as_they_are(arrays: tuple[jax.Array, ...], dtype: jax.typing.DTypeLike) -> tuple[jax.Array, ...]:
+def as_they_are(arrays: Arrays, /, *, dtype: jax.typing.DTypeLike | None = None, inexact: bool = True) -> Arrays:
     return arrays

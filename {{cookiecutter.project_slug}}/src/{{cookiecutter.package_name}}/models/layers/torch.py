@@ -1,18 +1,22 @@
 """Initialisers, pooling, attention and normalization in PyTorch."""
 
+from typing import Literal, TypeVar
+
 import torch
 import torch.distributed as dist
 from torch import nn
 
 from . import EPSILON, MOMENTUM, check_values
 
+Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
 
-def he_normal(layer: nn.Module) -> nn.Module:
+
+def he_normal(layer: Layer) -> Layer:
     """The layer with kernels for what goes through a ReLU (He et al. 2015) and biases of zero."""
     return _normal(layer, "relu")
 
 
-def lecun_normal(layer: nn.Module) -> nn.Module:
+def lecun_normal(layer: Layer) -> Layer:
     """The layer with kernels that keep the variance (LeCun et al. 1998) and biases of zero."""
     return _normal(layer, "linear")
 
@@ -59,9 +63,9 @@ class BatchNorm(nn.BatchNorm2d):
         mean = means.mean(0)
         variance = (variances + (means - mean) ** 2).mean(0)
         with torch.no_grad():
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(variance * (values / (values - 1)), self.momentum)
-            self.num_batches_tracked += 1
+            self.get_buffer("running_mean").lerp_(mean, MOMENTUM)
+            self.get_buffer("running_var").lerp_(variance * (values / (values - 1)), MOMENTUM)
+            self.get_buffer("num_batches_tracked").add_(1)
         scale = self.weight * torch.rsqrt(variance + self.eps)
         shift = self.bias - mean * scale
         return (wide * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
@@ -81,7 +85,8 @@ class Sum(torch.autograd.Function):
         return Sum.forward(ctx, grad)
 
 
-def _normal(layer: nn.Module, nonlinearity: str) -> nn.Module:
+def _normal(layer: Layer, nonlinearity: Literal["relu", "linear"]) -> Layer:
     nn.init.kaiming_normal_(layer.weight, nonlinearity=nonlinearity)
-    nn.init.zeros_(layer.bias)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
     return layer

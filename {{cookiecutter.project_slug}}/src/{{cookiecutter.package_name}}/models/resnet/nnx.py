@@ -87,7 +87,9 @@ class Bottleneck(nnx.Module):
         return nnx.relu(x + y)
 
 
-def stage(block: type[nnx.Module], inputs: int, channels: int, count: int, stride: int = 1, **options) -> nnx.List:
+def stage(
+    block: type[BasicBlock | Bottleneck], inputs: int, channels: int, count: int, stride: int = 1, **options
+) -> nnx.List:
     first = block(inputs, channels, stride, **options)
     return nnx.List([first, *(block(block.expansion * channels, channels, 1, **options) for _ in range(count - 1))])
 

@@ -90,7 +90,9 @@ class Bottleneck(nn.Module):
         return torch.relu(x + y)
 
 
-def stage(block: type[nn.Module], inputs: int, channels: int, count: int, stride: int = 1) -> nn.Sequential:
+def stage(
+    block: type[BasicBlock | Bottleneck], inputs: int, channels: int, count: int, stride: int = 1
+) -> nn.Sequential:
     first = block(inputs, channels, stride)
     return nn.Sequential(first, *(block(block.expansion * channels, channels, 1) for _ in range(count - 1)))
 

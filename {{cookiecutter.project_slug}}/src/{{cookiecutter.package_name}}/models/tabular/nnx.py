@@ -34,7 +34,8 @@ class Tabular(nnx.Module):
         self, numeric: jax.Array | None, categorical: jax.Array | None, rngs: nnx.Rngs | None = None
     ) -> jax.Array:
         columns = [] if numeric is None else [numeric]
-        columns += [embed(categorical[:, i]) for i, embed in enumerate(self.embed)]
+        if categorical is not None:
+            columns += [embed(categorical[:, i]) for i, embed in enumerate(self.embed)]
         inputs = x = jnp.concatenate(columns, 1)
         for hidden in self.hidden:
             x = self.dropout(nnx.relu(hidden(x)), rngs=rngs)
@@ -51,7 +52,7 @@ class Categories(nnx.Embed):
     def __init__(self, count: int, width: int, **options):
         super().__init__(count, width, embedding_init=normal_but_first, **options)
 
-    def __call__(self, number: jax.Array) -> jax.Array:
+    def __call__(self, number: jax.Array) -> jax.Array:  # type: ignore[override]  # no sharding of its own
         weight = jnp.asarray(self.embedding[...], self.dtype)
         vectors = jnp.concatenate([weight, weight[1:].mean(0, keepdims=True)])
         return vectors[number]

@@ -33,7 +33,8 @@ class Tabular(nn.Module):
 
     def forward(self, numeric: torch.Tensor | None, categorical: torch.Tensor | None) -> torch.Tensor:
         columns = [] if numeric is None else [numeric]
-        columns += [embed(categorical[:, i]) for i, embed in enumerate(self.embed)]
+        if categorical is not None:
+            columns += [embed(categorical[:, i]) for i, embed in enumerate(self.embed)]
         inputs = x = torch.cat(columns, 1).to(self.output.weight.dtype)
         for hidden in self.hidden:
             x = self.dropout(torch.relu(hidden(x)))

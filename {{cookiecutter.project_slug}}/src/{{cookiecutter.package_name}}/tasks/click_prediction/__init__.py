@@ -20,15 +20,17 @@ def inputs(given: Sequence[str | Path | Mapping[str, Any]] | str | Path, spec: S
 
     Raises InputError for others.
     """
-    given = [given] if isinstance(given, str | Path | Mapping) else given
-    if not isinstance(given, Sequence) or not given:
+    every = [given] if isinstance(given, str | Path | Mapping) else given
+    if not isinstance(every, Sequence) or not every:
         raise InputError("no inputs: paths of tables are wanted, or rows as mappings of columns to values")
-    if all(isinstance(row, Mapping) for row in given):
-        return _rows(given, spec, bad)
-    if not all(isinstance(path, str | Path) for path in given):
+    rows = [row for row in every if isinstance(row, Mapping)]
+    paths = [path for path in every if isinstance(path, str | Path)]
+    if len(rows) == len(every):
+        return _rows(rows, spec, bad)
+    if len(paths) < len(every):
         raise InputError("inputs are paths of tables, or rows as mappings of columns to values, not a mixture")
     names, fields = [], []
-    for path in given:
+    for path in paths:
         found = 0
         for cells, block, _ in read_fields(Path(path), spec, labelled=False, bad=bad):
             names += [f"{path}:{line}" for line in cells.lines]

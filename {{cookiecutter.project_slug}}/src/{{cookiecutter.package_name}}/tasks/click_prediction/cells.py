@@ -91,8 +91,8 @@ def readable(cells: Cells, check: Callable[[Cells], object], bad: Bad) -> Cells:
             return cells.rows(slice(0))
     half = len(cells) // 2
     parts = [readable(cells.rows(part), check, bad) for part in (slice(half), slice(half, None))]
-    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ("lines", "starts", "ends")}
-    return replace(cells, **joined)
+    lines, starts, ends = zip(*((part.lines, part.starts, part.ends) for part in parts), strict=True)
+    return replace(cells, lines=np.concatenate(lines), starts=np.concatenate(starts), ends=np.concatenate(ends))
 
 
 def make_cells(path: Path | str, lines: Sequence[int], rows: Sequence[Sequence[str]], format: Format = PLAIN) -> Cells:
@@ -199,7 +199,7 @@ def labels(cells: Cells) -> np.ndarray:
     """int32 [rows] of 0 and 1, of a single column, also written as 0.0 and 1.0. Raises InputError for others."""
     found = cells.text[np.minimum(cells.starts[:, 0], len(cells.text) - 1)].astype(np.int32) - ord("0")
     plain = (cells.ends - cells.starts == 1)[:, 0] & ((found == 0) | (found == 1))
-    for row in np.flatnonzero(~plain):
+    for row in np.flatnonzero(~plain).tolist():
         cell = cells.cell(row, 0)
         if (value := cells.format.number(cell)) not in (0, 1):
             raise InputError(f"{cells.where(row, 0)}: {cell!r} is neither 0 nor 1")
@@ -266,7 +266,7 @@ def _split(path: Path, line: int, block: bytes, format: Format, columns: int, ba
     blank = np.diff(newlines, prepend=-1) == 1
     columns = columns or int(counts[~blank][0])
     wrong = (counts != columns) & ~blank
-    for row in np.flatnonzero(wrong):
+    for row in np.flatnonzero(wrong).tolist():
         hint = other_delimiter([block[: newlines[0]].decode()], format) if columns == line == 1 else ""
         bad.add(InputError(f"{path}, row {line + row}: {counts[row]} columns, expected {columns}{hint}"))
     starts = np.concatenate([[0], separators[:-1] + 1])
@@ -306,4 +306,5 @@ def _check_utf8(path: Path, line: int, block: bytes) -> None:
 def _powers(n: int) -> tuple[np.ndarray, np.ndarray]:
     """MULTIPLIER**i and its inverses modulo 2**64, for i below n."""
     inverse = pow(int(MULTIPLIER), -1, 2**64)
-    return tuple(np.cumprod(np.full(n, factor, np.uint64)) for factor in (int(MULTIPLIER), inverse))
+    powers, inverses = (np.cumprod(np.full(n, factor, np.uint64)) for factor in (int(MULTIPLIER), inverse))
+    return powers, inverses

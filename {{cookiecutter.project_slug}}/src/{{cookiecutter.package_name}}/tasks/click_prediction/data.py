@@ -33,9 +33,11 @@ from ...engine.api import (
     say_once,
 )
 from ...engine.data.columns import advice, listed, look_at
-from ...engine.data.files import convert_once, find_own
+from ...engine.data.conversions import convert_once
+from ...engine.data.files import find_own
 from ...engine.data.sources import MOST_COMPARED
 from ...engine.data.tables import OwnTableConfig, column_names, find_table, no_column, split_names, to_format
+from ...models.deepfm import DeepFMConfig
 from .cells import (
     INTEGER_CODES,
     Cells,
@@ -142,12 +144,14 @@ class Mapped(Arrays):
         return {name: np.concatenate([piece[name] for piece in pieces]) for name in ("fields", "label")}
 
     def digest(self) -> str:
-        known = hashlib.blake2b(np.ascontiguousarray(self.known.seen), digest_size=16).hexdigest()
+        known = hashlib.blake2b(np.ascontiguousarray(self.known.seen).data, digest_size=16).hexdigest()
         return f"{self._digest} {known}"
 
     def common(self, other: Source) -> int:
         """By what stands in the file: rows that the model cannot tell apart are many."""
-        return int(np.isin(other._keys, self._keys).sum()) if len(self) <= MOST_COMPARED else 0
+        if not isinstance(other, Mapped) or len(self) > MOST_COMPARED:
+            return 0
+        return int(np.isin(other._keys, self._keys).sum())
 
 
 class Converted(NamedTuple):
@@ -195,34 +199,40 @@ class Known:
         return np.flatnonzero(self.seen[self._offsets[field] : self._offsets[field + 1]])
 
 
-def load(config: Config, spec: Spec | None = None) -> Dataset:
+ClickConfig = Config[DeepFMConfig, GeneratedConfig | CriteoConfig | CsvConfig]
+
+
+def load(config: ClickConfig, spec: Spec | None = None) -> Dataset:
     """`fields`: int32 [n, fields], `label`: int32 [n], in memory or mapped into it; split in the order of the rows.
 
     spec: a run's, which says what columns there are, what they are taken as, and which values its training rows had.
     """
-    data, test_path = config.data, getattr(config.data, "test_path", "")
+    data = config.data
+    where: Path | str = "the generated data"
+    columns: Mapping[str, Any] = GENERATED
     if isinstance(data, GeneratedConfig):
-        where, columns, (arrays, _) = "the generated data", GENERATED, generate(data.examples)
+        arrays, _ = generate(data.examples)
         file = Converted(arrays.arrays["fields"], arrays.arrays["label"], np.arange(len(arrays)))
     else:
-        where = _find(data)
+        where = path = _find(data)
         if isinstance(data, CriteoConfig):
             columns = CRITEO
         else:
-            columns = {name: spec[name] for name in GENERATED} if spec else _csv_columns(where, data)
-        file = _converted(where, columns, data)
+            columns = {name: spec[name] for name in GENERATED} if spec else _csv_columns(path, data)
+        file = _converted(path, columns, data)
+    test_path = data.test_path if isinstance(data, CsvConfig) else ""
     parts = _split(file.label, data, where, tested_apart=bool(test_path))
     if spec is None:
         known = Known.of(file.raw[parts[0]], sizes_of(columns, data.buckets))
         _say_constant(where, columns, known)
         spec = {**columns, "buckets": data.buckets, "sizes": known.counts, "known.npy": known.seen}
     known = known_of(spec)
-    splits = [Mapped(file, part, known) for part in parts]
-    if test_path:
-        splits[2] = Mapped(_converted(find_table(data, "test_path"), columns, data), slice(None), known)
+    train, val, test = (Mapped(file, part, known) for part in parts)
     if isinstance(data, GeneratedConfig):
-        return Dataset(*(Arrays(**split.arrays) for split in splits), spec, drawn=True)
-    return Dataset(*splits, spec)
+        return Dataset(Arrays(**train.arrays), Arrays(**val.arrays), Arrays(**test.arrays), spec, drawn=True)
+    if test_path:
+        test = Mapped(_converted(find_table(data, "test_path"), columns, data), slice(None), known)
+    return Dataset(train, val, test, spec)
 
 
 def sizes_of(columns: Mapping[str, Any], buckets: int) -> list[int]:
@@ -241,7 +251,8 @@ def generate(examples: int) -> tuple[Arrays, np.ndarray]:
     over fields can reproduce these.
     """
     model, rng = (np.random.Generator(np.random.PCG64(seed)) for seed in (0, 1))
-    rank, logit, total, squares = 4, -1.8, 0.0, 0.0
+    rank, logit = 4, np.full(examples, -1.8)
+    total, squares = np.zeros((2, examples, rank))
     fields = []
     for _ in GENERATED["integers"]:
         values = np.floor(np.exp(rng.normal(1.5, 1.2, examples)))
@@ -309,7 +320,7 @@ def encode(cells: Cells, columns: Mapping[str, Any]) -> np.ndarray:
     return np.concatenate([numbers, categories(cells.columns(columns["categories"]))], 1)
 
 
-def _find(config: FileConfig) -> Path:
+def _find(config: CriteoConfig | CsvConfig) -> Path:
     try:
         return find_own(config.root, config.path, "data.path")
     except InputError as error:
@@ -321,14 +332,15 @@ def _find(config: FileConfig) -> Path:
 
 def _csv_columns(path: Path, config: CsvConfig) -> dict[str, Any]:
     """What the columns are taken as: those that are named, or else all, by what stands in the first rows."""
-    columns = {"layout": "csv", "format": config.format(), "label": config.label}
+    form = config.format()
+    columns = {"layout": "csv", "format": form, "label": config.label}
     given = [split_names(config.integers), split_names(config.categories)]
     names = [config.label, *given[0], *given[1]]
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(
             f"data.label, data.integers and data.categories name the column {twice[0]!r} {names.count(twice[0])} times"
         )
-    first = next(read_cells(path, to_format(columns["format"]), bad=Bad(config.skip_bad)))
+    first = next(read_cells(path, to_format(form), bad=Bad(config.skip_bad)))
     header = _header(first)
     _check_names(path, header, names, columns)
     if len(names) == 1:
@@ -338,7 +350,8 @@ def _csv_columns(path: Path, config: CsvConfig) -> dict[str, Any]:
 
 def _guessed(cells: Cells, label: str) -> list[list[str]]:
     """The columns that look like integers, and the others but the label and those without a name. Says so."""
-    path, given, looks, unnamed = cells.path, [[], []], {}, []
+    path, looks, unnamed = cells.path, {}, []
+    given: list[list[str]] = [[], []]
     for i, name in enumerate(cells.names):
         if name == f"Unnamed: {i}":
             unnamed.append(name)
@@ -391,6 +404,7 @@ def _converted(path: Path, columns: Mapping[str, Any], config: FileConfig) -> Co
         with bar, contextlib.ExitStack() as stack:
             files = [stack.enter_context((folder / name).open("wb")) for name in MADE]
             for cells, fields, clicks in read_fields(path, columns, labelled=True, progress=bar.update, bad=bad):
+                assert clicks is not None  # as they are asked for
                 for values, file in zip((fields, clicks, keys(cells)), files, strict=True):
                     file.write(values.tobytes())
                     digest.update(values.tobytes())

@@ -7,14 +7,16 @@ import torch
 from torch import nn
 from torchmetrics import MeanMetric, Metric, MetricCollection
 
-from ...engine.api import Config
 from ...engine.lightning.module import Batch, TaskModule
 from ...models.deepfm.torch import DeepFM
+from .data import ClickConfig
 from .metrics import BINS, EXTENT, auc, calibration
 
 
 class Module(TaskModule):
     """The task as a LightningModule, in the functions below."""
+
+    config: ClickConfig
 
     def create_metrics(self) -> MetricCollection:
         return create_metrics(self.spec)
@@ -22,7 +24,7 @@ class Module(TaskModule):
     def create_model(self) -> nn.Module:
         return create_model(self.config, self.spec)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, torch.Tensor]:
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, torch.Tensor] | None:
         return self.mean(loss_fn(self.net, batch), batch)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -38,7 +40,7 @@ def create_metrics(spec: Mapping[str, Any]) -> MetricCollection:
     return MetricCollection({**metrics, "scores": Scores()}, compute_groups=False)
 
 
-def create_model(config: Config, spec: Mapping[str, Any]) -> nn.Module:
+def create_model(config: ClickConfig, spec: Mapping[str, Any]) -> nn.Module:
     return DeepFM(config.model, spec["sizes"])
 
 
@@ -69,6 +71,9 @@ def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 class Scores(Metric):
     """torchmetrics' own AUC keeps all scores, or bins without calibration; see `metrics.py`."""
+
+    counts: torch.Tensor
+    predicted: torch.Tensor
 
     def __init__(self):
         super().__init__()

@@ -10,8 +10,9 @@ import optax
 from clu import metrics
 from flax import nnx, struct
 
-from ...engine.api import Config, Loss
+from ...engine.api import Loss
 from ...models.deepfm.nnx import DeepFM
+from .data import ClickConfig
 from .metrics import BINS, EXTENT, auc, calibration
 
 Batch = dict[str, jax.Array]
@@ -22,11 +23,11 @@ def create_metrics(spec: Mapping[str, Any]) -> type[metrics.Collection]:
     return Metrics
 
 
-def create_model(config: Config, spec: Mapping[str, Any], *, rngs: nnx.Rngs, **dtypes) -> nnx.Module:
+def create_model(config: ClickConfig, spec: Mapping[str, Any], *, rngs: nnx.Rngs, **dtypes) -> nnx.Module:
     return DeepFM(config.model, spec["sizes"], rngs=rngs, **dtypes)
 
 
-def losses(config: Config) -> dict[str, Loss]:
+def losses(config: ClickConfig) -> dict[str, Loss]:
     return {"loss": Loss(loss_fn)}
 
 
@@ -86,8 +87,8 @@ class Scores(metrics.Metric):
 
 @struct.dataclass
 class Metrics(metrics.Collection):
-    loss: metrics.Average.from_output("loss")
-    log_loss: metrics.Average.from_output("loss")
+    loss: metrics.Average.from_output("loss")  # type: ignore[valid-type]  # as the documentation of clu has it
+    log_loss: metrics.Average.from_output("loss")  # type: ignore[valid-type]  # the same
     scores: Scores
 
     def compute(self) -> dict[str, Any]:

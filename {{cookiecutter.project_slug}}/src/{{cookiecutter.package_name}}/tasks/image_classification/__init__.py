@@ -7,13 +7,22 @@ from pathlib import Path
 
 import numpy as np
 
-from ...engine.api import STRICT, Arrays, Bad, Config, Field, InputError, Inputs, Overfit, Signature, Spec, Task
+from ...engine.api import STRICT, Arrays, Bad, Field, InputError, Inputs, Overfit, Signature, Spec, Task
 from ...engine.classification import charts, describe, logits
 from ...engine.data.images import Decoded, Files, list_images, readable
 from ...models.convnet import ConvNetConfig
 from ...models.mlp import MLPConfig
 from ...models.resnet import ResNetConfig, SmallResNetConfig
-from .data import Cifar10Config, DigitsConfig, FashionMnistConfig, FolderConfig, MnistConfig, load, read_image
+from .data import (
+    Cifar10Config,
+    DigitsConfig,
+    FashionMnistConfig,
+    FolderConfig,
+    ImageConfig,
+    MnistConfig,
+    load,
+    read_image,
+)
 from .pictures import examples
 
 
@@ -60,7 +69,7 @@ def signature(spec: Spec) -> Signature:
     return Signature({"image": Field("uint8", tuple(spec["shape"]), about)}, {"logits": logits(spec)})
 
 
-def check(config: Config) -> None:
+def check(config: ImageConfig) -> None:
     """Mixup mixes examples 2k and 2k + 1, which must be in the same micro-batch."""
     if config.data.mixup and (config.data.batch_size // config.trainer.accumulate) % 2:
         raise InputError(

@@ -29,8 +29,13 @@ from ...engine.api import (
 )
 from ...engine.data import images
 from ...engine.data.bad import SHOWN
-from ...engine.data.files import Remote, convert_once, find_own, locate, locate_unpacked, read_bytes, read_gzip
+from ...engine.data.conversions import convert_once
+from ...engine.data.download import Remote, locate, locate_unpacked, read_gzip
+from ...engine.data.files import find_own, read_bytes
 from ...engine.data.folders import entries, say_left_out
+from ...models.convnet import ConvNetConfig
+from ...models.mlp import MLPConfig
+from ...models.resnet import ResNetConfig
 
 
 @dataclass(frozen=True)
@@ -130,7 +135,13 @@ CLOTHES = "T-shirt/top, Trouser, Pullover, Dress, Coat, Sandal, Shirt, Sneaker, 
 CIFAR10 = "airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck".split(", ")
 
 
-def load(config: Config, spec: Spec | None = None) -> Dataset:
+ImageConfig = Config[
+    ConvNetConfig | MLPConfig | ResNetConfig,
+    DigitsConfig | MnistConfig | FashionMnistConfig | Cifar10Config | FolderConfig,
+]
+
+
+def load(config: ImageConfig, spec: Spec | None = None) -> Dataset:
     """`image`: uint8 [n, height, width, channel], `label`: int32 [n]. Nothing is fitted, so `spec` is not asked."""
     return _load_folder(config.data) if isinstance(config.data, FolderConfig) else _load_arrays(config.data)
 
@@ -214,7 +225,7 @@ def _load_folder(config: FolderConfig) -> Dataset:
     bad = {split: Bad(config.skip_bad) for split in ("train", "val", "test")}
     beside = entries(folder, (), bad["train"])
     extra = [path for path in beside.folders if Path(path).name not in bad]
-    say_left_out({folder: (beside.others, extra, beside.count)})
+    say_left_out([(folder, beside._replace(folders=extra))])
     train, classes = images.list_folder(folder / "train", bad=bad["train"])
     if len(classes) < 2:
         raise InputError(f"{folder / 'train'} has only the class {classes[0]!r}: there is nothing to tell apart")
@@ -236,8 +247,8 @@ def _load_folder(config: FolderConfig) -> Dataset:
         pictures = []
         for i, file in enumerate(batch["file"]):
             if "crop" in batch:
-                view = {"channels": config.channels, "exif_rotation": config.exif_rotation}
-                image = images.random_resized_crop(file, batch["crop"][i], config.size, **view)
+                crop = functools.partial(images.random_resized_crop, channels=config.channels)
+                image = crop(file, batch["crop"][i], config.size, exif_rotation=config.exif_rotation)
             else:
                 image = look(file)
             views = {name: batch[name][i : i + 1] for name in images.VIEWS if name in batch}
@@ -315,7 +326,7 @@ def _idx(
     config: MnistConfig, name: str, files: Sequence[Remote], classes: list[str]
 ) -> tuple[Arrays, Arrays, list[str]]:
     paths = locate(Path(config.root) / name, files, download=config.download, verify=config.verify)
-    splits = []
+    splits: list[Arrays] = []
     for image_path, label_path in (paths[:2], paths[2:]):
         pixels, labels = read_idx(image_path, 3)[..., None], read_idx(label_path, 1).astype(np.int32)
         if len(pixels) != len(labels):

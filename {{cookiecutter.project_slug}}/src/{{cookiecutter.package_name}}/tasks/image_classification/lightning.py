@@ -8,16 +8,18 @@ from torch import nn
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
 
-from ...engine.api import Config
 from ...engine.lightning.module import Batch, TaskModule
 from ...models.convnet.torch import ConvNet
 from ...models.mlp.torch import MLP
 from ...models.resnet import VARIANTS
 from ...models.resnet.torch import ResNet
+from .data import ImageConfig
 
 
 class Module(TaskModule):
     """The task as a LightningModule, in the functions below."""
+
+    config: ImageConfig
 
     def create_metrics(self) -> MetricCollection:
         return create_metrics(self.spec)
@@ -25,7 +27,7 @@ class Module(TaskModule):
     def create_model(self) -> nn.Module:
         return create_model(self.config, self.spec)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, torch.Tensor]:
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, torch.Tensor] | None:
         return self.mean(loss_fn(self.net, batch, self.config.data.label_smoothing), batch)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -38,17 +40,21 @@ class Module(TaskModule):
 def create_metrics(spec: Mapping[str, Any]) -> MetricCollection:
     """`confusion`: [class, predicted class], how many examples; the others are numbers."""
     classes = len(spec["classes"])
-    metrics = {
-        "loss": MeanMetric(nan_strategy="disable"),
-        "accuracy": MulticlassAccuracy(classes, average="micro", validate_args=False),
-        "confusion": MulticlassConfusionMatrix(classes, validate_args=False),
-    }
+    metrics = MetricCollection(
+        {
+            "loss": MeanMetric(nan_strategy="disable"),
+            "accuracy": MulticlassAccuracy(classes, average="micro", validate_args=False),
+            "confusion": MulticlassConfusionMatrix(classes, validate_args=False),
+        },
+        compute_groups=False,
+    )
     if classes > 5:
-        metrics["top5_accuracy"] = MulticlassAccuracy(classes, top_k=5, average="micro", validate_args=False)
-    return MetricCollection(metrics, compute_groups=False)
+        top5 = MulticlassAccuracy(classes, top_k=5, average="micro", validate_args=False)
+        metrics.add_metrics({"top5_accuracy": top5})
+    return metrics
 
 
-def create_model(config: Config, spec: Mapping[str, Any]) -> nn.Module:
+def create_model(config: ImageConfig, spec: Mapping[str, Any]) -> nn.Module:
     models = {"mlp": MLP, "convnet": ConvNet, **dict.fromkeys(VARIANTS, ResNet)}
     return models[config.model.name](config.model, spec["shape"], len(spec["classes"]))
 
@@ -73,8 +79,9 @@ def eval_step(model: nn.Module, batch: Batch, metrics: MetricCollection) -> None
     logits, mask = predict_step(model, batch)["logits"], batch["mask"]
     logits, labels = logits[mask], batch["label"][mask]  # MeanMetric's own weights are lost with nan_strategy="disable"
     metrics["loss"].update(cross_entropy(logits, labels))
-    for name in metrics.keys() - {"loss"}:
-        metrics[name].update(logits, labels)
+    for name, metric in metrics.items():
+        if name != "loss":
+            metric.update(logits, labels)
 
 
 def predict_step(model: nn.Module, batch: Batch) -> Batch:

@@ -10,12 +10,13 @@ import optax
 from clu import metrics
 from flax import nnx
 
-from ...engine.api import Config, Loss
+from ...engine.api import Loss
 from ...engine.nnx.metrics import confusion_matrix
 from ...models.convnet.nnx import ConvNet
 from ...models.mlp.nnx import MLP
 from ...models.resnet import VARIANTS
 from ...models.resnet.nnx import ResNet
+from .data import ImageConfig
 
 Batch = dict[str, jax.Array]
 
@@ -33,12 +34,12 @@ def create_metrics(spec: Mapping[str, Any]) -> type[metrics.Collection]:
     return metrics.Collection.create(**found)
 
 
-def create_model(config: Config, spec: Mapping[str, Any], *, rngs: nnx.Rngs, **dtypes) -> nnx.Module:
+def create_model(config: ImageConfig, spec: Mapping[str, Any], *, rngs: nnx.Rngs, **dtypes) -> nnx.Module:
     models = {"mlp": MLP, "convnet": ConvNet, **dict.fromkeys(VARIANTS, ResNet)}
     return models[config.model.name](config.model, spec["shape"], len(spec["classes"]), rngs=rngs, **dtypes)
 
 
-def losses(config: Config) -> dict[str, Loss]:
+def losses(config: ImageConfig) -> dict[str, Loss]:
     return {"loss": Loss(functools.partial(loss_fn, label_smoothing=config.data.label_smoothing))}
 
 
@@ -88,5 +89,5 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, label_smoothing: float =
 
 def in_top5(logits: jax.Array, labels: jax.Array, **_) -> jax.Array:
     """float [batch, classes], int [batch] -> bool [batch]."""
-    _, likeliest = jax.lax.top_k(logits, 5)
+    likeliest = jax.lax.top_k(logits, 5)[1]
     return (likeliest == labels[:, None]).any(1)

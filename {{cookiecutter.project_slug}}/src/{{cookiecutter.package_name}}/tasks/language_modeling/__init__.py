@@ -11,7 +11,6 @@ from ...engine.api import (
     Arrays,
     Bad,
     Batch,
-    Config,
     Field,
     InputError,
     Inputs,
@@ -26,7 +25,7 @@ from ...engine.api import (
 )
 from ...models.gpt import VARIANTS
 from . import tokens
-from .data import PydocConfig, TextConfig, TinyShakespeareConfig, load
+from .data import LanguageConfig, PydocConfig, TextConfig, TinyShakespeareConfig, load
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def embeddings(spec: Spec, count: int = 1000) -> dict[str, tuple[list[str], list
     return {"wte/embedding": (["token"], labels)}
 
 
-def check(config: Config) -> None:
+def check(config: LanguageConfig) -> None:
     model, data = config.model, config.data
     if model.width % model.heads:
         raise InputError(f"model.width = {model.width} is not divisible by model.heads = {model.heads}")

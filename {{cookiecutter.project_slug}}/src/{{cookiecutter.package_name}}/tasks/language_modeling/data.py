@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal, NamedTuple
+from typing import IO, BinaryIO, Literal, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -28,8 +28,11 @@ from ...engine.api import (
     option,
     say_once,
 )
-from ...engine.data.files import Remote, convert_once, find_own, locate
+from ...engine.data.conversions import convert_once
+from ...engine.data.download import Remote, locate
+from ...engine.data.files import find_own
 from ...engine.data.folders import CONVERTED, entries, say_left_out, sort_out
+from ...models.gpt import GptConfig
 from .tokens import KINDS, Bpe, Characters, Tokenizer, of_spec
 
 PARTS = ("train", "val", "test")
@@ -99,13 +102,16 @@ class File(NamedTuple):
 
     name: str
     size: int
-    open: Callable[[], BinaryIO]
+    open: Callable[[], IO[bytes]]
 
 
-def load(config: Config, spec: Spec | None = None) -> Dataset:
+LanguageConfig = Config[GptConfig, PydocConfig | TinyShakespeareConfig | TextConfig]
+
+
+def load(config: LanguageConfig, spec: Spec | None = None) -> Dataset:
     """Examples are `context` tokens and the one after; to train on, `augment` reads them where they are drawn."""
     data, context = config.data, config.model.context
-    held = getattr(data, "test_path", "")
+    held = isinstance(data, TextConfig) and data.test_path
     if isinstance(data, FileDataConfig):
         text, keep = _own(data, "path", [data.val_fraction] if held else _shares(data))
         tokenizer = of_spec(spec) if spec else text.kept_tokenizer(keep)
@@ -117,7 +123,7 @@ def load(config: Config, spec: Spec | None = None) -> Dataset:
         tokens = [np.concatenate(list(blocks)) for blocks in text.tokens(tokenizer)]
         parts = [Part(found, _digest([found])) for found in tokens]
     texts = [text] * 3
-    if held:
+    if isinstance(data, TextConfig) and held:
         texts[2], keep = _own(data, "test_path", [])
         parts += texts[2].kept_tokens(tokenizer, keep)
     if len(parts) == 2:
@@ -139,8 +145,8 @@ def load(config: Config, spec: Spec | None = None) -> Dataset:
         return read_windows(train, sizes, (batch["start"] + batch["offset"]) % (len(train) - context), context)
 
     found = {"context": context, "vocabulary": len(tokenizer.pieces), tokenizer.FILE: tokenizer.content}
-    splits = (Windows(part, sizes, context) for part in parts[1:])
-    return Dataset(Starts(parts[0], context), *splits, found, draw, augment)
+    val, test = (Windows(part, sizes, context) for part in parts[1:])
+    return Dataset(Starts(parts[0], context), val, test, found, draw, augment)
 
 
 class Starts:
@@ -301,7 +307,7 @@ def _digest(blocks: Iterable[np.ndarray], file: BinaryIO | None = None) -> str:
     """Of tokens, which are written into the file on the way."""
     found = hashlib.blake2b(digest_size=16)
     for tokens in blocks:
-        found.update(tokens)
+        found.update(np.ascontiguousarray(tokens).data)
         if file:
             tokens.tofile(file)
     return found.hexdigest()
@@ -318,9 +324,13 @@ def _shares(data: TextDataConfig) -> list[float]:
 def _own(data: FileDataConfig, key: str, shares: Sequence[float]) -> tuple[Text, Keep]:
     """The text that a key names, and what keeps what is made of it."""
     paths, folder = _find(data, key)
-    files = [File(str(path), path.stat().st_size, functools.partial(path.open, "rb")) for path in paths]
+    files = [File(str(path), path.stat().st_size, _opening(path)) for path in paths]
     keep = functools.partial(convert_once, Path(data.cache) if data.cache else folder, paths)
     return Text(files, data, shares), keep
+
+
+def _opening(path: Path) -> Callable[[], IO[bytes]]:
+    return lambda: path.open("rb")
 
 
 def _find(data: FileDataConfig, key: str) -> tuple[list[Path], Path]:
@@ -347,7 +357,7 @@ def _find(data: FileDataConfig, key: str) -> tuple[list[Path], Path]:
         inside = sort_out(found, [""], bad)
         # A folder that a pattern fits as it fits what is in it is not left out.
         left = [one for one in inside.folders if not any(Path(one) in Path(file).parents for file in inside.files)]
-    say_left_out({path: (inside.others, left, inside.count)})
+    say_left_out([(path, inside._replace(folders=left))])
     bad.say(len(inside.files))
     return [Path(file) for file in inside.files], folder
 

@@ -8,13 +8,15 @@ import torch
 from torch import nn
 from torchmetrics import MeanMetric, Metric, MetricCollection
 
-from ...engine.api import Config
 from ...engine.lightning.module import Batch, TaskModule
 from ...models.gpt.torch import GPT
+from .data import LanguageConfig
 
 
 class Module(TaskModule):
     """The task as a LightningModule, in the functions below."""
+
+    config: LanguageConfig
 
     def create_metrics(self) -> MetricCollection:
         return create_metrics(self.spec)
@@ -22,7 +24,7 @@ class Module(TaskModule):
     def create_model(self) -> nn.Module:
         return create_model(self.config, self.spec)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, torch.Tensor]:
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, torch.Tensor] | None:
         return self.mean(loss_fn(self.net, batch), batch)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -36,15 +38,17 @@ class Module(TaskModule):
 
 
 def create_metrics(spec: Mapping[str, Any]) -> MetricCollection:
-    metrics = {
-        "loss": MeanMetric(nan_strategy="disable"),
-        "perplexity": Perplexity(nan_strategy="disable"),
-        "bits_per_byte": BitsPerByte(),
-    }
-    return MetricCollection(metrics, compute_groups=False)
+    return MetricCollection(
+        {
+            "loss": MeanMetric(nan_strategy="disable"),
+            "perplexity": Perplexity(nan_strategy="disable"),
+            "bits_per_byte": BitsPerByte(),
+        },
+        compute_groups=False,
+    )
 
 
-def create_model(config: Config, spec: Mapping[str, Any]) -> nn.Module:
+def create_model(config: LanguageConfig, spec: Mapping[str, Any]) -> nn.Module:
     return GPT(config.model, spec["vocabulary"])
 
 
@@ -118,6 +122,8 @@ class BitsPerByte(Metric):
     """The loss in bits, of the UTF-8 bytes that are predicted: so that tokens of every size can be compared."""
 
     full_state_update = False
+    nats: torch.Tensor
+    bytes: torch.Tensor
 
     def __init__(self):
         super().__init__()

@@ -11,8 +11,9 @@ import optax
 from clu import metrics
 from flax import nnx, struct
 
-from ...engine.api import Config, Loss
+from ...engine.api import Loss
 from ...models.gpt.nnx import GPT, Cache
+from .data import LanguageConfig
 
 Batch = dict[str, jax.Array]
 
@@ -25,11 +26,11 @@ def create_metrics(spec: Mapping[str, Any]) -> type[metrics.Collection]:
     )
 
 
-def create_model(config: Config, spec: Mapping[str, Any], *, rngs: nnx.Rngs, **dtypes) -> nnx.Module:
+def create_model(config: LanguageConfig, spec: Mapping[str, Any], *, rngs: nnx.Rngs, **dtypes) -> nnx.Module:
     return GPT(config.model, spec["vocabulary"], rngs=rngs, **dtypes)
 
 
-def losses(config: Config) -> dict[str, Loss]:
+def losses(config: LanguageConfig) -> dict[str, Loss]:
     return {"loss": Loss(loss_fn)}
 
 
@@ -46,7 +47,7 @@ def eval_step(model: nnx.Module, batch: Batch, metrics: type[metrics.Collection]
     return metrics.single_from_model_output(loss=loss, mask=counted, bytes=batch["bytes"] * mask)
 
 
-def predict_step(model: nnx.Module, batch: Batch) -> Batch:
+def predict_step(model: GPT, batch: Batch) -> Batch:
     """The likeliest token after each, int [batch, context], and its probability, float [batch, context]."""
     logits = model(batch["tokens"][:, : model.context].clip(0))
     probabilities = nnx.softmax(at_least_float32(logits))

@@ -12,7 +12,6 @@ from ...engine.api import (
     Arrays,
     Bad,
     Batch,
-    Config,
     Field,
     InputError,
     Inputs,
@@ -26,7 +25,7 @@ from ...engine.api import (
 )
 from ...engine.data.tables import to_cell, to_format
 from ...models.matrix_factorization import MatrixFactorizationConfig
-from .data import CsvConfig, GeneratedConfig, MovieLensConfig, load
+from .data import CsvConfig, GeneratedConfig, MovieLensConfig, RatingConfig, load
 
 MOST_EMBEDDINGS = 10_000  # items in the projector, which is slow with more
 
@@ -36,7 +35,7 @@ class Options:
     top: PositiveInt = option(10, "items for each user, the best first")
 
 
-def check(config: Config) -> None:
+def check(config: RatingConfig) -> None:
     """To split by time, there must be times; and no column has two meanings."""
     data = config.data
     if not isinstance(data, CsvConfig):

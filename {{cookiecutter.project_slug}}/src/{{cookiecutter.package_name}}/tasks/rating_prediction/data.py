@@ -26,7 +26,8 @@ from ...engine.api import (
     option,
     say_once,
 )
-from ...engine.data.files import Remote, locate_unpacked, read_bytes
+from ...engine.data.download import Remote, locate_unpacked
+from ...engine.data.files import read_bytes
 from ...engine.data.tables import (
     HUGE,
     NUMBER,
@@ -36,11 +37,12 @@ from ...engine.data.tables import (
     column_names,
     find_table,
     no_column,
-    read_date,
     read_rows,
     read_table,
     to_format,
 )
+from ...models.matrix_factorization import MatrixFactorizationConfig
+from .times import read_date
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,10 @@ class Ratings:
         return len(self.rating)
 
 
-def load(config: Config, spec: Spec | None = None) -> Dataset:
+RatingConfig = Config[MatrixFactorizationConfig, GeneratedConfig | MovieLensConfig | CsvConfig]
+
+
+def load(config: RatingConfig, spec: Spec | None = None) -> Dataset:
     """`user`, `item`: int32 [n], `rating`: float32 [n].
 
     Users and items are numbered by how many training ratings they have, from the most on; whoever has none gets the
@@ -157,6 +162,7 @@ def split(ratings: Ratings, config: RatingDataConfig) -> list[np.ndarray]:
     """
     n = len(ratings) - ratings.held
     if config.split == "time":
+        assert ratings.time is not None  # as it was asked for
         order = np.argsort(ratings.time, kind="stable")
     else:  # a property of the data, not of the run's seed
         order = np.random.Generator(np.random.PCG64(0)).permutation(n)
@@ -268,7 +274,8 @@ def read_titles(path: Path, item: str = "movieId", format: Format = MOVIES, bad:
     Raises:
         InputError: as `read_table`, and for an item that has two titles.
     """
-    table, found = read_table(path, format, bad=bad), {}
+    table = read_table(path, format, bad=bad)
+    found: dict[str, tuple[str, str]] = {}
     genres = table.column("genres") if "genres" in table.names else [""] * len(table)
     for i, (name, *row) in enumerate(zip(table.codes(item), table.column("title"), genres, strict=True)):
         title = row[0], row[1].replace("(no genres listed)", "")
@@ -373,7 +380,7 @@ def read_csv(config: CsvConfig) -> Ratings:
         tested, _ = _read_ratings(find_table(config, "test_path"), config, "", users, items)
         held = len(tested[-1])
         columns = [np.concatenate(both) for both in zip(columns, tested, strict=True)]
-    titles = {}
+    titles: Titles = {}
     if config.titles:
         place = find_table(config, "titles")
         titles = read_titles(place, config.item, format, Bad(config.skip_bad))
@@ -382,7 +389,8 @@ def read_csv(config: CsvConfig) -> Ratings:
         if strange or without:
             line = f"{place}: {strange:,} of its {len(titles):,} items have no ratings in {path}"
             say_once(line, f"{line}, and {without:,} of the {len(items):,} there no title")
-    return Ratings(*columns, time, list(users), list(items), titles, held)
+    user, item, rating = columns
+    return Ratings(user, item, rating, time, list(users), list(items), titles, held)
 
 
 def _read_ratings(

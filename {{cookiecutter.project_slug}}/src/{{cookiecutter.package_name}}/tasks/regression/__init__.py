@@ -11,7 +11,6 @@ from ...engine.api import (
     Arrays,
     Bad,
     Batch,
-    Config,
     Field,
     InputError,
     Inputs,
@@ -25,7 +24,7 @@ from ...engine.data.tables import Format, Table, read_table, to_cell, to_format
 from ...models.tabular import TabularConfig
 from .charts import examples, in_unit
 from .columns import Columns
-from .data import CsvConfig, DiabetesConfig, load
+from .data import CsvConfig, DiabetesConfig, RegressionConfig, load
 
 Row = Mapping[str, Any]
 FILE = "columns.json"  # in a run's `fitted/`
@@ -36,16 +35,19 @@ def inputs(given: Sequence[str | Path] | str | Path | Sequence[Row] | Row, spec:
 
     Columns that the model does not take may be there or not, the target too. Raises InputError for others.
     """
-    given, format = [given] if isinstance(given, str | Path | Mapping) else given, to_format(spec["format"], own=False)
+    every = [given] if isinstance(given, str | Path | Mapping) else given
     wanted = "paths of CSV files are wanted, or rows that map columns to values"
-    if not isinstance(given, Sequence):
+    if not isinstance(every, Sequence):
         raise InputError(f"inputs of type {type(given).__name__}: {wanted}")
-    if given and all(isinstance(row, Mapping) for row in given):
-        tables = [_table(given, format)]
-    elif given and all(isinstance(path, str | Path) for path in given):
-        tables = [read_table(Path(path), format, bad=bad) for path in given]
+    rows = [row for row in every if isinstance(row, Mapping)]
+    paths = [Path(path) for path in every if isinstance(path, str | Path)]
+    format = to_format(spec["format"], own=False)
+    if rows and len(rows) == len(every):
+        tables = [_table(rows, format)]
+    elif paths and len(paths) == len(every):
+        tables = [read_table(path, format, bad=bad) for path in paths]
     else:
-        raise InputError(f"{'inputs of other types' if given else 'no inputs'}: {wanted}")
+        raise InputError(f"{'inputs of other types' if every else 'no inputs'}: {wanted}")
     columns = Columns.from_text(spec[FILE])
     if bad.skip:
         tables = [table.readable(dict.fromkeys((c.name for c in columns.numeric), True), bad) for table in tables]
@@ -88,7 +90,7 @@ def signature(spec: Spec) -> Signature:
     )
 
 
-def check(config: Config) -> None:
+def check(config: RegressionConfig) -> None:
     """A table of one's own is named."""
     for key in ("path", "target") if isinstance(config.data, CsvConfig) else ():
         if not getattr(config.data, key):

@@ -100,8 +100,8 @@ class Columns:
             values = table.numbers(column.name, gaps=True)
             numeric.append(np.nan_to_num(column.standardised(values)))
             flags += [np.isnan(values)] if column.gaps else []
-        for column in self.categorical:
-            categorical.append(column.numbers(table.codes(column.name)))
+        for named in self.categorical:
+            categorical.append(named.numbers(table.codes(named.name)))
         found = {"numeric": [*numeric, *flags], "categorical": categorical}
         dtypes = {"numeric": np.float32, "categorical": np.int32}
         return {name: np.stack(columns, 1).astype(dtypes[name]) for name, columns in found.items() if columns}
@@ -167,17 +167,17 @@ def fit(table: Table, train: np.ndarray, roles: Roles, min_count: int = 1) -> Co
             say_once(f"{name} of {table.path}", f"{table.path}: {name} counts the rows: {way}")
     numbers, categories = [], []
     for name in [name for name in values if name not in left_out]:
-        found = _fit_number(name, values[name][train])
-        if found.varies or 0 < np.isnan(values[name][train]).sum() < len(train):
-            numbers.append(found)
+        number = _fit_number(name, values[name][train])
+        if number.varies or 0 < np.isnan(values[name][train]).sum() < len(train):
+            numbers.append(number)
         else:
-            left_out[name] = "no value" if found.gaps else f"always {found.mean:g}"
+            left_out[name] = "no value" if number.gaps else f"always {number.mean:g}"
     for name in categorical:
-        found = _fit_category(name, np.array(table.codes(name), object)[train].tolist(), min_count)
-        if len(found.known) + found.gaps > 1:
-            categories.append(found)
+        category = _fit_category(name, np.array(table.codes(name), object)[train].tolist(), min_count)
+        if len(category.known) + category.gaps > 1:
+            categories.append(category)
         else:
-            left_out[name] = f"always {found.known[0]}" if found.known else "nothing that training rows share"
+            left_out[name] = f"always {category.known[0]}" if category.known else "nothing that training rows share"
     if not numbers and not categories:
         raise InputError(f"{table.path}: no column varies in the training rows: there is nothing to predict from")
     if left_out:

@@ -21,6 +21,7 @@ from ...engine.api import (
     option,
 )
 from ...engine.data.tables import OwnTableConfig, Table, find_table, read_table, split_names, to_format
+from ...models.tabular import TabularConfig
 from .columns import Columns, Roles, fit
 
 
@@ -50,7 +51,10 @@ class CsvConfig(TableConfig, OwnTableConfig):
     test_path: str = option("", "a file to test on, in place of test_fraction of the rows")
 
 
-def load(config: Config, spec: Spec | None = None) -> Dataset:
+RegressionConfig = Config[TabularConfig, DiabetesConfig | CsvConfig]
+
+
+def load(config: RegressionConfig, spec: Spec | None = None) -> Dataset:
     """`numeric` and `categorical` as `Columns.inputs` gives them, `target`: float32 [n], standardised."""
     data, held, format = config.data, None, OwnTableConfig().format()
     if isinstance(data, CsvConfig):

@@ -7,14 +7,16 @@ import torch
 from torch import nn
 from torchmetrics import Metric, MetricCollection
 
-from ...engine.api import Config
 from ...engine.lightning.module import Batch, TaskModule
 from ...models.tabular.torch import Tabular
+from .data import RegressionConfig
 from .metrics import SUMS, formulas
 
 
 class Module(TaskModule):
     """The task as a LightningModule, in the functions below."""
+
+    config: RegressionConfig
 
     def create_metrics(self) -> MetricCollection:
         return create_metrics(self.spec)
@@ -22,7 +24,7 @@ class Module(TaskModule):
     def create_model(self) -> nn.Module:
         return create_model(self.config, self.spec)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, torch.Tensor]:
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, torch.Tensor] | None:
         return self.mean(loss_fn(self.net, batch), batch)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -33,11 +35,11 @@ class Module(TaskModule):
 
 
 def create_metrics(spec: Mapping[str, Any]) -> MetricCollection:
-    metrics = {name: OfSums(name, spec["scale"]) for name in formulas(spec["scale"])}
-    return MetricCollection(metrics, compute_groups=False)
+    scale = spec["scale"]
+    return MetricCollection({name: OfSums(name, scale) for name in formulas(scale)}, compute_groups=False)
 
 
-def create_model(config: Config, spec: Mapping[str, Any]) -> nn.Module:
+def create_model(config: RegressionConfig, spec: Mapping[str, Any]) -> nn.Module:
     return Tabular(config.model, spec["numbers"], spec["categories"])
 
 
@@ -67,6 +69,7 @@ class OfSums(Metric):
     """One of the `formulas` over sums."""
 
     full_state_update = False
+    sums: torch.Tensor
 
     def __init__(self, formula: str, scale: float):
         super().__init__()

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from clu import metrics
 from flax import nnx, struct
 
-from ...engine.api import Config, Loss
+from ...engine.api import Loss
 from ...models.tabular.nnx import Tabular
+from .data import RegressionConfig
 from .metrics import SUMS, formulas
 
 Batch = dict[str, jax.Array]
@@ -20,11 +21,11 @@ def create_metrics(spec: Mapping[str, Any]) -> type[metrics.Collection]:
     return metrics.Collection.create(**found)
 
 
-def create_model(config: Config, spec: Mapping[str, Any], *, rngs: nnx.Rngs, **dtypes) -> nnx.Module:
+def create_model(config: RegressionConfig, spec: Mapping[str, Any], *, rngs: nnx.Rngs, **dtypes) -> nnx.Module:
     return Tabular(config.model, spec["numbers"], spec["categories"], rngs=rngs, **dtypes)
 
 
-def losses(config: Config) -> dict[str, Loss]:
+def losses(config: RegressionConfig) -> dict[str, Loss]:
     return {"loss": Loss(loss_fn)}
 
 

@@ -2,13 +2,23 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from ...engine.api import STRICT, Arrays, Bad, Batch, Config, Field, InputError, Inputs, Overfit, Signature, Spec, Task
+from ...engine.api import STRICT, Arrays, Bad, Batch, Field, InputError, Inputs, Overfit, Signature, Spec, Task
 from ...engine.classification import charts, describe, logits
 from ...engine.data.tables import to_cell
 from ...models.bert import VARIANTS, BertConfig, check_length
 from ...models.fasttext import FastTextConfig
-from .data import AgNewsConfig, CsvConfig, ImdbConfig, NamesConfig, Sst2Config, load, read_beginning
+from .data import (
+    AgNewsConfig,
+    CsvConfig,
+    ImdbConfig,
+    NamesConfig,
+    Sst2Config,
+    TextClassifierConfig,
+    load,
+    read_beginning,
+)
 from .files import texts_of
 from .tokens import encode, has_word_pieces
 
@@ -19,8 +29,8 @@ def inputs(given: Iterable[str | Path] | str | Path, spec: Spec, bad: Bad = STRI
     A string is a file where there is one of this name, else a text; None and nan, as a table's gaps, are empty texts.
     `bad` takes what cannot be read. Raises InputError for anything else.
     """
-    alone = isinstance(given, str | Path) or not isinstance(given, Iterable)
-    found = [one if isinstance(one, str | Path) or to_cell(one) else "" for one in ([given] if alone else given)]
+    every: list[Any] = [given] if isinstance(given, str | Path) or not isinstance(given, Iterable) else [*given]
+    found = [one if isinstance(one, str | Path) or to_cell(one) else "" for one in every]
     if not found or not all(isinstance(one, str | Path) for one in found):
         kinds = ", ".join(sorted({type(one).__name__ for one in found})) or "nothing"
         raise InputError(f"inputs: one text or several are wanted, or files of them, not {kinds}")
@@ -36,7 +46,7 @@ def signature(spec: Spec) -> Signature:
     return Signature({"tokens": Field("int32", (spec["length"],), about)}, {"logits": logits(spec)})
 
 
-def check(config: Config) -> None:
+def check(config: TextClassifierConfig) -> None:
     """What the model reads with."""
     model, data = config.model, config.data
     if isinstance(data, CsvConfig) and data.text == data.label:

@@ -22,8 +22,9 @@ from ...engine.api import (
     closest,
     option,
 )
-from ...engine.data.files import Remote, locate, locate_unpacked
+from ...engine.data.download import Remote, locate, locate_unpacked
 from ...engine.data.tables import Format, OwnTableConfig, find_table, read_rows, read_table, to_format
+from ...models.bert import BertConfig
 from ...models.fasttext import FastTextConfig
 from .files import list_texts, read_review, say_empty
 from .tokens import encode, learn_word_pieces, read_word_pieces
@@ -105,46 +106,53 @@ LABELS = {
     ImdbConfig: {"neg": "negative", "pos": "positive"},
     Sst2Config: {"0": "negative", "1": "positive"},
 }
+SST2 = OwnTableConfig(delimiter="tab", quotes=False)
 # How files of the same kind are written, and the column of the texts: "" where rows are as those of AG News, and None
 # where a text is a file.
 FILES: dict[type, tuple[OwnTableConfig, str | None]] = {
     NamesConfig: (OwnTableConfig(), "text"),
     AgNewsConfig: (OwnTableConfig(), ""),
     ImdbConfig: (OwnTableConfig(), None),
-    Sst2Config: (OwnTableConfig(delimiter="tab", quotes=False), "sentence"),
+    Sst2Config: (SST2, "sentence"),
 }
 
 
-def load(config: Config, spec: Spec | None = None) -> Dataset:
+TextClassifierConfig = Config[
+    FastTextConfig | BertConfig, NamesConfig | AgNewsConfig | ImdbConfig | Sst2Config | CsvConfig
+]
+
+
+def load(config: TextClassifierConfig, spec: Spec | None = None) -> Dataset:
     """`tokens`: int32 [n, length], `label`: int32 [n], `text`: uint8 [n, 120], the beginning in UTF-8, to be shown.
 
     What splits texts into tokens is learnt from the training texts, and the length is that of the longest of them, or
     `data.length`. The spec: `classes`, `length`, what `_fit` gives, and `format` and `column`, see `FILES`.
     """
-    everything, test = _read(config.data)
-    train, val = everything.split(config.data.val_fraction)
+    data = config.data
+    everything, test = _read(data)
+    train, val = everything.split(data.val_fraction)
     val = Arrays(
         **val[np.random.Generator(np.random.PCG64(0)).permutation(len(val))]
     )  # the first are shown: of all kinds
     if not len(val) or not len(test):
         key, count = ("test", len(everything) + len(test)) if not len(test) else ("val", len(everything))
-        share = getattr(config.data, f"{key}_fraction")
+        share = getattr(data, f"{key}_fraction")
         raise InputError(f"data.{key}_fraction = {share} of {count} texts leaves none: raise it, or bring more texts")
     texts = train.arrays["text"].tolist()
     if spec is None:
         fitted = _fit(config, texts)
-        tokens = encode(texts, fitted, config.data.length)
+        tokens = encode(texts, fitted, data.length)
         length = int(np.flatnonzero(tokens.any(0)).max(initial=0)) + 1
         tokens = tokens[:, :length].copy()
-        form, column = FILES.get(type(config.data)) or (config.data, config.data.text)
-        form = {"format": form.format(), "column": column}
-        spec = {"classes": _classes(config.data, train), "length": length, **form, **fitted}
+        form, column = (data, data.text) if isinstance(data, CsvConfig) else FILES[type(data)]
+        written = {"format": form.format(), "column": column}
+        spec = {"classes": _classes(data, train), "length": length, **written, **fitted}
     else:
         tokens = encode(texts, spec, spec["length"])
-    classes = spec["classes"]
+    known, classes = spec, spec["classes"]
 
     def held(split: Arrays, purpose: str) -> Arrays:
-        return _arrays(split, encode(split.arrays["text"].tolist(), spec, spec["length"]), classes, purpose)
+        return _arrays(split, encode(split.arrays["text"].tolist(), known, known["length"]), classes, purpose)
 
     return Dataset(_arrays(train, tokens, classes, "training"), held(val, "validation"), held(test, "the test"), spec)
 
@@ -161,7 +169,7 @@ def read_beginning(row: np.ndarray) -> str:
     return found.decode(errors="ignore") + ("…" if len(found) == SHOWN else "")
 
 
-def _fit(config: Config, texts: list[str]) -> dict[str, Any]:
+def _fit(config: TextClassifierConfig, texts: list[str]) -> dict[str, Any]:
     """`vocabulary`: how many tokens there are, and what `encode` wants to know."""
     data, model = config.data, config.model
     if isinstance(model, FastTextConfig):
@@ -201,7 +209,7 @@ def _arrays(split: Arrays, tokens: np.ndarray, classes: list[str], purpose: str)
                 f"{closest(label, classes)}"
             )
     label = np.array([index[label] for label in split.arrays["label"]], np.int32)
-    return Arrays(tokens=tokens, label=label, text=beginnings(split.arrays["text"]))
+    return Arrays(tokens=tokens, label=label, text=beginnings(split.arrays["text"].tolist()))
 
 
 def _read(config: TextConfig) -> tuple[Arrays, Arrays]:
@@ -237,7 +245,7 @@ def _texts(
             bad.add(error)
     bad.say(len(rows))
     texts, classes, places = (np.array(column, object) for column in zip(*rows, strict=True))
-    say_empty(texts, where)
+    say_empty(texts.tolist(), where)
     return Arrays(text=texts, label=classes, place=places)
 
 
@@ -249,9 +257,9 @@ def _names(config: NamesConfig) -> tuple[Arrays, Arrays]:
     for locale in map(Locale, LANGUAGES):
         for table in (locale.territories, locale.languages, locale.currencies, locale.scripts):
             for name in table.values():
-                found.setdefault(name.casefold(), {})[locale.english_name] = name
-    owned = sorted((*owners.items(), "") for owners in found.values() if len(owners) == 1)
-    return _texts(((name, language, place) for (language, name), place in owned), "names").split(0.2)
+                found.setdefault(name.casefold(), {})[str(locale.english_name)] = name
+    owned = sorted(item for owners in found.values() if len(owners) == 1 for item in owners.items())
+    return _texts(((name, language, "") for language, name in owned), "names").split(0.2)
 
 
 def _ag_news(config: AgNewsConfig) -> tuple[Arrays, Arrays]:
@@ -305,9 +313,8 @@ def _sst2(config: Sst2Config) -> tuple[Arrays, Arrays]:
     root = Path(config.root)
     paths = locate_unpacked(root, SST2_ARCHIVE, names, download=config.download, verify=config.verify)
     known = LABELS[Sst2Config]
-    form, column = FILES[Sst2Config]
-    format = to_format(form.format(), own=False)
-    train, test = (_columns(path, column, "label", format, known, Bad(config.skip_bad)) for path in paths)
+    format = to_format(SST2.format(), own=False)
+    train, test = (_columns(path, "sentence", "label", format, known, Bad(config.skip_bad)) for path in paths)
     return train, test
 
 
@@ -325,7 +332,7 @@ def _columns(
     path: Path, text: str, label: str, format: Format, known: Mapping[str, str] | None = None, bad: Bad = STRICT
 ) -> Arrays:
     table = read_table(path, format, bad=bad)
-    rows = zip(table.column(text), table.codes(label), strict=True)
-    rows = (("" if text in format.missing else text, code) for text, code in rows)
-    found = ((text, code, table.where(i, label)) for i, (text, code) in enumerate(rows))
+    texts = ("" if text in format.missing else text for text in table.column(text))
+    rows = enumerate(zip(texts, table.codes(label), strict=True))
+    found = ((text, code, table.where(i, label)) for i, (text, code) in rows)
     return _texts(found, str(path), known, bad)

@@ -45,10 +45,8 @@ def list_texts(folders: Sequence[Path], bad: Bad, below: bool = False) -> list[P
     if below:
         inner = [Path(path) for top in found.values() for path in top.folders]
         found |= {folder: entries(folder, SUFFIXES, bad) for folder in inner}
-    left_out = {}
-    for folder, inside in found.items():
-        left_out[folder] = inside.others, [path for path in inside.folders if Path(path) not in found], inside.count
-    say_left_out(left_out)
+    unread = {folder: [path for path in one.folders if Path(path) not in found] for folder, one in found.items()}
+    say_left_out((folder, one._replace(folders=unread[folder])) for folder, one in found.items())
     return [Path(file) for inside in found.values() for file in inside.files]
 
 

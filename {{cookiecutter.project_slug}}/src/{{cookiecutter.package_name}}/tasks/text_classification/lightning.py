@@ -8,14 +8,17 @@ from torch import nn
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix, MulticlassF1Score
 
-from ...engine.api import Config
 from ...engine.lightning.module import Batch, TaskModule
 from ...models.bert.torch import BertClassifier
+from ...models.fasttext import FastTextConfig
 from ...models.fasttext.torch import FastText
+from .data import TextClassifierConfig
 
 
 class Module(TaskModule):
     """The task as a LightningModule, in the functions below."""
+
+    config: TextClassifierConfig
 
     def create_metrics(self) -> MetricCollection:
         return create_metrics(self.spec)
@@ -23,7 +26,7 @@ class Module(TaskModule):
     def create_model(self) -> nn.Module:
         return create_model(self.config, self.spec)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, torch.Tensor]:
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, torch.Tensor] | None:
         return self.mean(loss_fn(self.net, batch), batch)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -36,18 +39,20 @@ class Module(TaskModule):
 def create_metrics(spec: Mapping[str, Any]) -> MetricCollection:
     """`confusion`: [class, predicted class], how many texts; the others are numbers."""
     classes = len(spec["classes"])
-    metrics = {
-        "loss": MeanMetric(nan_strategy="disable"),
-        "accuracy": MulticlassAccuracy(classes, average="micro", validate_args=False),
-        "macro_f1": MulticlassF1Score(classes, average="macro", validate_args=False),
-        "confusion": MulticlassConfusionMatrix(classes, validate_args=False),
-    }
-    return MetricCollection(metrics, compute_groups=False)
+    return MetricCollection(
+        {
+            "loss": MeanMetric(nan_strategy="disable"),
+            "accuracy": MulticlassAccuracy(classes, average="micro", validate_args=False),
+            "macro_f1": MulticlassF1Score(classes, average="macro", validate_args=False),
+            "confusion": MulticlassConfusionMatrix(classes, validate_args=False),
+        },
+        compute_groups=False,
+    )
 
 
-def create_model(config: Config, spec: Mapping[str, Any]) -> nn.Module:
+def create_model(config: TextClassifierConfig, spec: Mapping[str, Any]) -> nn.Module:
     vocabulary, length, classes = spec["vocabulary"], spec["length"], len(spec["classes"])
-    if config.model.name == "fasttext":
+    if isinstance(config.model, FastTextConfig):
         return FastText(config.model, vocabulary, classes)
     return BertClassifier(config.model, vocabulary, length, classes)
 
@@ -62,8 +67,9 @@ def eval_step(model: nn.Module, batch: Batch, metrics: MetricCollection) -> None
     logits, mask = predict_step(model, batch)["logits"], batch["mask"]
     logits, labels = logits[mask], batch["label"][mask]  # MeanMetric's own weights are lost with nan_strategy="disable"
     metrics["loss"].update(cross_entropy(logits, labels))
-    for name in metrics.keys() - {"loss"}:
-        metrics[name].update(logits, labels)
+    for name, metric in metrics.items():
+        if name != "loss":
+            metric.update(logits, labels)
 
 
 def predict_step(model: nn.Module, batch: Batch) -> Batch:

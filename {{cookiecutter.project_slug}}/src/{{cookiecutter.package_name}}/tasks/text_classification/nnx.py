@@ -10,10 +10,12 @@ import optax
 from clu import metrics
 from flax import nnx, struct
 
-from ...engine.api import Config, Loss
+from ...engine.api import Loss
 from ...engine.nnx.metrics import confusion_matrix
 from ...models.bert.nnx import BertClassifier
+from ...models.fasttext import FastTextConfig
 from ...models.fasttext.nnx import FastText
+from .data import TextClassifierConfig
 
 Batch = dict[str, jax.Array]
 
@@ -29,14 +31,14 @@ def create_metrics(spec: Mapping[str, Any]) -> type[metrics.Collection]:
     )
 
 
-def create_model(config: Config, spec: Mapping[str, Any], *, rngs: nnx.Rngs, **dtypes) -> nnx.Module:
+def create_model(config: TextClassifierConfig, spec: Mapping[str, Any], *, rngs: nnx.Rngs, **dtypes) -> nnx.Module:
     vocabulary, length, classes = spec["vocabulary"], spec["length"], len(spec["classes"])
-    if config.model.name == "fasttext":
+    if isinstance(config.model, FastTextConfig):
         return FastText(config.model, vocabulary, classes, rngs=rngs, **dtypes)
     return BertClassifier(config.model, vocabulary, length, classes, rngs=rngs, **dtypes)
 
 
-def losses(config: Config) -> dict[str, Loss]:
+def losses(config: TextClassifierConfig) -> dict[str, Loss]:
     return {"loss": Loss(loss_fn)}
 
 

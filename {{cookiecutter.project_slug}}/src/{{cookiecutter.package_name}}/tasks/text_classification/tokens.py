@@ -50,10 +50,10 @@ def _ngrams(
 
 def _word_pieces(texts: Sequence[str], tokenizer: str, length: int) -> Iterator[list[int]]:
     """[CLS], the word pieces, [SEP]; of longer texts so many pieces that [SEP] still has a place."""
-    tokenizer = _tokenizers().Tokenizer.from_str(tokenizer)
-    tokenizer.enable_truncation(length)
+    splitter = _tokenizers().Tokenizer.from_str(tokenizer)
+    splitter.enable_truncation(length)
     for i in range(0, len(texts), AT_ONCE):
-        yield from (found.ids for found in tokenizer.encode_batch_fast(texts[i : i + AT_ONCE]))
+        yield from (found.ids for found in splitter.encode_batch_fast(texts[i : i + AT_ONCE]))
 
 
 def learn_word_pieces(texts: Sequence[str], size: int, lower: bool) -> tuple[str, int]:

@@ -1,0 +1,164 @@
+"""Trains a task, or goes on with an interrupted run, and tests its best checkpoint."""
+
+import argparse
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .. import registry
+from ..arguments import Parser, add_task, docstring
+from ..config import Config, to_dict
+from ..console import shown
+
+USAGE = "[TASK[/PRESET]] [--config FILE] [--accelerator NAME|FILE] [--KEY VALUE ...]"
+KEYS = "task"
+
+# How `--framework both` learns where the process that it started has trained.
+FOLDER_FILE = "TRAIN_WRITES_ITS_FOLDER_TO"
+
+MOST_USED = {
+    "config FILE": "keys of the config in YAML; options win over it",
+    "accelerator NAME": "the hardware: a name of configs/accelerator/, or a YAML file",
+    "framework NAME": "",
+    "name NAME": "of the run; without it an unfinished one goes on, else a new one is begun",
+    "resume RUN": "begin with its state; without TASK with its config, too",
+    "debug MODE": "fast: three steps; overfit: learn one batch by heart; profile: a trace",
+    "data.root FOLDER": "of the datasets' files",
+    "data.batch_size N": "examples of one step, over all devices",
+    "optimizer.learning_rate X": "the peak, after warm-up",
+    "trainer.epochs N": "and --trainer.max_steps N: it ends with whichever comes first",
+}
+
+
+def arguments(parser: Parser, first: str) -> None:
+    add_task(parser, help=argparse.SUPPRESS)
+    parser.add_argument("--print_config", action="store_true", help="the config that all this makes, and no training")
+    tasks, task = registry.presets(), first.partition("/")[0]
+    if first and task not in tasks:
+        registry.load_config(first)  # says so
+    if first:
+        about = docstring(Path(__file__).parents[2] / "tasks" / task / "__init__.py").partition("\n")[0]
+        names = f"{about} Presets, as {task}/default: {', '.join(tasks[task])}"
+    else:
+        names = f"Tasks, whose presets TASK --help tells: {', '.join(tasks)}"
+    parser.description = f"{parser.description}\n{textwrap.fill(names, 100)}"
+    frameworks = [*registry.frameworks(), "both"]
+    keys = [f"  --{key:27}{about or ', '.join(frameworks)}" for key, about in MOST_USED.items()]
+    if len(frameworks) == 2:  # there is one, which needs no choice
+        keys = [line for line in keys if not line.startswith("  --framework ")]
+    head = "keys of the config that are most used (--help all: every one, with its value):"
+    parser.epilog = "\n".join([head, *keys, "", f"Other commands: python -m {__package__.partition('.')[0]} --help"])
+
+
+def run(given: argparse.Namespace) -> int:
+    config = registry.load_config(given.target, given.keys, saved=None if given.target else _parent(given.keys))
+    if given.print_config:
+        print(yaml.safe_dump(to_dict(config), sort_keys=False), end="")
+        return 0
+    if config.framework == "both":
+        return _train_both(config, [given.target] * bool(given.target) + given.keys)
+    return _train_one(config)
+
+
+def _parent(keys: list[str]) -> dict[str, Any] | None:
+    """The config of the run that `--resume PATH` names: without TASK it is taken over, but for name and beginning."""
+    paths = [key.partition("=")[2] for key in keys if key.startswith("--resume=")]
+    if not paths or paths[-1] in ("auto", "never"):
+        return None
+    from ..folder import read_config
+
+    return {**read_config(Path(paths[-1])), "name": "", "init": "", "init_skip": ""}
+
+
+def train(config: Config, module: type | None = None) -> Path:
+    """Trains, or goes on training. Returns the run's folder. See `workflow.train`.
+
+    A run of another framework that `resume` names is converted before.
+    """
+    from .. import workflow
+
+    if (Path(__file__).parents[1] / "twins").is_dir():
+        from ..twins.convert import taken_over
+
+        config = taken_over(config)
+    return workflow.train(config, module)
+
+
+def _train_one(config: Config) -> int:
+    folder = train(config)
+    leads = registry.frameworks()[config.framework].join(config).rank == 0
+    if not leads or not (folder / "result.json").exists():
+        return 0
+    if FOLDER_FILE in os.environ:
+        Path(os.environ[FOLDER_FILE]).write_text(str(folder), encoding="utf-8")
+    else:
+        _show_results([folder], config.run_dir)
+    return 0
+
+
+def _train_both(config: Config, words: list[str]) -> int:
+    """Each framework in a process of its own, one after the other; one table; the worst exit code."""
+    began, minutes = time.monotonic(), config.trainer.max_minutes
+    names = list(registry.frameworks())
+    for name in names:  # a mistake that can be told now is told before the first of them trains
+        registry.check(dataclasses.replace(config, framework=name))
+    folders, worst = [], 0
+    for name in names:
+        left = max(minutes - (time.monotonic() - began) / 60, 1e-9)  # of what they have together
+        limit = ["--trainer.max_minutes", f"{left}"] if minutes else []
+        code, folder = train_apart([*words, "--framework", name, *limit])
+        folders += [folder] if folder else []
+        worst = max(worst, code)
+        if code in (2, 130, 143):
+            return code
+    if folders:
+        _show_results(folders, config.run_dir)
+    return worst
+
+
+def train_apart(words: list[str]) -> tuple[int, Path | None]:
+    """Trains in another process. Returns its exit code, and the run's folder where it got to the end."""
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch, "folder")
+        command = [sys.executable, "-m", __package__.partition(".")[0], "train", *words]
+        # A session of its own, as a terminal's Ctrl-C would reach it twice: signals to this process are passed on once.
+        child = subprocess.Popen(command, env={**os.environ, FOLDER_FILE: str(file)}, start_new_session=True)
+        before = {
+            number: signal.signal(number, lambda n, _: child.send_signal(n))
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            code = child.wait()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        # A child that a signal killed has a negative code; a shell would say 128 + its number.
+        return code if code >= 0 else 128 - code, Path(file.read_text(encoding="utf-8")) if file.exists() else None
+
+
+def _show_results(folders: Sequence[Path], run_dir: str) -> None:
+    """One column a run."""
+    from ..folder import read_result
+
+    results = [read_result(folder) for folder in folders]
+    rows = {"": [result["framework"] for result in results]}
+    for tag in dict.fromkeys(tag for result in results for tag in result["metrics"]):
+        rows[tag] = [shown(result["metrics"][tag]) for result in results]
+    rows["steps"] = [f"{result['steps']:,}" for result in results]
+    rows["steps/s"] = [f"{result['steps_per_second']:,.0f}" for result in results]
+    rows["seconds"] = [f"{result['seconds']:.1f}" for result in results]
+    rows["parameters"] = [f"{result['parameters']:,}" for result in results]
+    rows["run"] = [result["name"] for result in results]
+    for name, cells in rows.items():
+        print(f"{name:20}" + "".join(f"{cell:>14}" for cell in cells))
+    print(f"\nSee them: tensorboard --logdir {run_dir}")
