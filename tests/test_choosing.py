@@ -5,7 +5,7 @@ from itertools import chain, combinations
 from pathlib import Path
 
 import pytest
-from baking import FRAMEWORKS, PROJECT, TABLES, TASKS, files_of, hook
+from baking import FRAMEWORKS, PROJECT, TABLES, TASKS, TEMPLATE, files_of, hook
 
 post = hook("post_gen_project")
 
@@ -361,3 +361,30 @@ def test_the_tables_are_plain_data():
     for row in TABLES["_tasks"].values():
         assert set(row) == {"summary", "example", "predict", "models", "engine", "dependencies"}
         assert all(set(need) == {"requirement", "imports", "reason"} for need in row["dependencies"])
+
+
+SIZES = {
+    "one framework, one task, `features=none`": (FRAMEWORKS, TASKS, "none"),
+    "one framework, one task, all features": (FRAMEWORKS, TASKS, "all"),
+    "both, `image_classification`, all features (the default)": (["both"], ["image_classification"], "all"),
+}
+
+
+def sizes(framework, task, features):
+    """Lines of Python in src/, of them in engine/, lines of Python in tests/, and the number of files."""
+    given = answers(framework, task, features, TABLES["_tasks"])
+    paths = post.kept(given, files_of(PROJECT, template=True))
+    lines = {path: (PROJECT / path).read_text(encoding="utf-8").count("\n") for path in paths if path.endswith(".py")}
+    rooms = ("src/", "src/{{cookiecutter.package_name}}/engine/", "tests/")
+    return [*(sum(lines[path] for path in lines if path.startswith(room)) for room in rooms), len(paths)]
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_a_project_is_as_large_as_the_readme_says(name):
+    frameworks, tasks, features = SIZES[name]
+    found = [sizes(framework, task, features) for framework in frameworks for task in tasks]
+    rows = (TEMPLATE / "README.md").read_text(encoding="utf-8").splitlines()
+    [cells] = [line.split("|")[2:-1] for line in rows if line.startswith(f"| {name} |")]
+    for cell, values in zip(cells, zip(*found, strict=True), strict=True):
+        least, *_, most = map(int, (cell.replace(",", "").split(" to ") * 2)[:2])
+        assert min(values) == pytest.approx(least, rel=0.03) and max(values) == pytest.approx(most, rel=0.03), name
