@@ -9,7 +9,7 @@ import sys
 import sysconfig
 
 import pytest
-from baking import PROJECT, TABLES, TEMPLATE, bake, command, files_of
+from baking import EVERY_FEATURE, PROJECT, TABLES, TEMPLATE, bake, command, files_of
 
 README = (TEMPLATE / "README.md").read_text(encoding="utf-8")
 
@@ -192,10 +192,19 @@ def test_tasks_features_and_a_framework_that_were_not_chosen_come_by_an_update(t
     assert sorted([*files_of(baked), ".cruft.json"]) == sorted(found)
 
 
-def test_the_commands_of_a_projects_makefile_run(tmp_path):
-    project = bake(tmp_path, framework="nnx")
+@pytest.mark.parametrize(
+    ("framework", "tasks", "features"),
+    [
+        ("both", "all", EVERY_FEATURE),
+        ("lightning", "image_classification", "none"),
+        ("nnx", "language_modeling", "none"),
+    ],
+)
+def test_the_commands_of_a_projects_makefile_run(tmp_path, framework, tasks, features):
+    project = bake(tmp_path, framework=framework, tasks=tasks, features=features)
     scripts = f"BIN={sysconfig.get_path('scripts')}"
-    assert make("lint", scripts, cwd=project).returncode == 0
+    result = make("lint", scripts, cwd=project)  # ruff and mypy
+    assert result.returncode == 0, result.stdout + result.stderr
     for target in ("help", "install", "train", "board", "test"):
         result = make("--dry-run", target, scripts, cwd=project)
         assert result.returncode == 0, result.stderr
