@@ -41,15 +41,14 @@ def unwanted(answers):
     Only names in the tables are ever removed, so baking over an existing project leaves a person's own tasks alone.
     """
     frameworks, tasks, table = chosen_frameworks(answers), chosen_tasks(answers), answers["_tasks"]
-    for name, row in answers["_frameworks"].items():
-        if name not in frameworks:
-            yield from row["files"]
-    if len(frameworks) < len(answers["_frameworks"]):
-        yield from answers["_both"]
-    features = chosen_features(answers)
-    for name, row in answers["_features"].items():
-        if name not in features:
-            yield from row["files"]
+    rooms = {name: row["files"] for name, row in [*answers["_frameworks"].items(), *answers["_features"].items()]}
+    rooms["both"] = answers["_both"]
+    chosen = {*frameworks, *chosen_features(answers), *["both"] * (len(frameworks) == len(answers["_frameworks"]))}
+    # What several rooms name is there for each of them.
+    needed = {pattern for room in chosen for pattern in rooms[room]}
+    for room, patterns in rooms.items():
+        if room not in chosen:
+            yield from (pattern for pattern in patterns if pattern not in needed)
     for task in table:
         if task not in tasks:
             yield f"src/*/tasks/{task}/"

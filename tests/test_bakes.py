@@ -53,6 +53,7 @@ def expected_files(framework, tasks, features, **_):
             if room == "engine":
                 wanted &= not {*inner} & {*FEATURES} - {*features}
                 wanted &= stem != "formats" or "export" in features
+                wanted &= stem != "apart" or framework == "both" or bool({"compare", "scale"} & {*features})
                 wanted &= not {*inner} & {"twins", "portable", "convert"} or framework == "both"
                 wanted &= "/".join(inner) not in READERS or "/".join(inner) in readers
         if folders[:1] == ["tests"]:

@@ -25,6 +25,7 @@ FILES = [
     "launch/slurm.sbatch",
     "launch/torchrun.sh",
     "launch/kubernetes/nnx-gpu.yaml",
+    "src/p/engine/apart.py",
     "src/p/engine/config.py",
     "src/p/engine/export.py",
     "src/p/engine/classification.py",
@@ -119,6 +120,8 @@ def expected(framework, tasks, features):
     if both:
         files |= {"src/p/engine/twins/bridge.py", "src/p/engine/commands/convert.py", "tests/test_twins.py"}
         files |= {"src/p/engine/lightning/portable.py"}
+    if both or {"compare", "scale"} & {*features}:
+        files |= {"src/p/engine/apart.py"}
     if "compare" in features:
         files |= {"src/p/engine/commands/compare.py", "src/p/engine/compare/report.py"}
     if "export" in features:

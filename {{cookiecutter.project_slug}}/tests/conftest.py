@@ -46,15 +46,24 @@ def steps(count):
 
 
 def history(folder):
-    """Every logged value of a run but those that measure time and memory."""
-    measured = ("seconds", "train/steps_per_second", "train/examples_per_second", "train/memory_bytes")
+    """What a run has logged by itself, without what measures time and memory: callbacks may log other tags beside."""
+    measured = ("train/steps_per_second", "train/examples_per_second", "train/memory_bytes")
+    own = ("train/", "val/", "test/")
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{tag: value for tag, value in line.items() if tag not in measured} for line in lines]
+    found = [{tag: line[tag] for tag in line if tag.startswith(own) and tag not in measured} for line in lines]
+    return [{"step": line["step"], **tags} for line, tags in zip(lines, found, strict=True) if tags]
+
+
+def filled_up(source):
+    """(five examples of a source, the same as the whole of a batch that is filled up with others)."""
+    rows = {name: value for name, value in source[np.arange(8)].items() if value.dtype != object}
+    return {name: value[:5] for name, value in rows.items()}, {**rows, "mask": np.arange(8) < 5}
 
 
 def values_of(folder, tag):
     """A tag's logged values, by step."""
-    return {line["step"]: line[tag] for line in history(folder) if tag in line}
+    lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    return {line["step"]: line[tag] for line in lines if tag in line}
 
 
 def metrics_of(folder):

@@ -1,12 +1,12 @@
 """Every network in PyTorch: it gives what its task promises, and the loss moves all of it.
 
-On a device that computes nothing, so that their size does not matter.
+On a device that computes nothing, so that their size does not matter, but for one of each task.
 """
 
 import numpy as np
 import pytest
 import torch
-from conftest import TASKS, small
+from conftest import TASKS, filled_up, small
 
 from {{cookiecutter.package_name}} import load_config
 from {{cookiecutter.package_name}}.engine.config import to_dict
@@ -45,3 +45,15 @@ def test_the_loss_moves_every_parameter(task, name):
     loss.backward()
     assert loss.shape == ()
     assert [name for name, parameter in module.net.named_parameters() if parameter.grad is None] == []
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_loss_of_evaluation_is_that_of_training_over_the_examples_that_are_there(task):
+    """Without what only training has, as dropout, augmentation and smoothing. A loss is a sum and its weight."""
+    settings = load_config(task, ["--framework=lightning", *small(task), "--debug=overfit"])
+    data = find(task).load(settings, None)
+    rows, batch = ({name: torch.from_numpy(x) for name, x in part.items()} for part in filled_up(data.val))
+    module = twin(find(task), "lightning").Module(to_dict(settings), plain_values(data.spec)).eval()
+    module.validation_step(batch, 0)
+    loss = module.training_step(rows, 0)["loss"].detach()
+    assert float(module.metrics["loss"].compute()) == pytest.approx(float(loss), rel=1e-5)

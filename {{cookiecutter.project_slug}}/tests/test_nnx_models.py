@@ -3,9 +3,10 @@
 import math
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import TASKS, small
+from conftest import TASKS, filled_up, small
 from flax import nnx
 
 from {{cookiecutter.package_name}} import load_config
@@ -61,3 +62,30 @@ def test_the_loss_moves_every_parameter_of_the_smallest_of_each_kind(task):
 
         gradients = nnx.to_flat_state(jax.jit(jax.grad(total))(params))
         assert [path for path, gradient in gradients if not np.any(gradient[...])] == []
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_loss_of_evaluation_is_that_of_training_over_the_examples_that_are_there(task):
+    """Without what only training has, as dropout, augmentation and smoothing. A loss is a sum and its weight."""
+    settings = load_config(task, ["--framework=nnx", *small(task), "--debug=overfit"])
+    data, half = find(task).load(settings, None), twin(find(task), "nnx")
+    rows, batch = filled_up(data.val)
+    spec = plain_values(data.spec)
+    model = half.create_model(settings, spec, rngs=nnx.Rngs(0))
+    model.eval()
+    found = half.eval_step(model, batch, half.create_metrics(spec)).compute()["loss"]
+    [loss] = half.losses(settings).values()
+    total, weight = loss.fn(model, rows, nnx.Rngs(0))[:2]
+    assert float(found) == pytest.approx(float(total / weight), rel=1e-5)
+
+
+@pytest.mark.parametrize(("task", "name"), MODELS)
+def test_every_parameter_has_the_dtype_that_is_asked_for(task, name):
+    """A layer that is made without the dtypes of the others computes in float32, whatever `accelerator.precision`."""
+    settings, data, _ = created(task, name)
+    dtypes = {"dtype": jnp.float64, "param_dtype": jnp.float64}
+    with jax.enable_x64(True):
+        half, spec = twin(find(task), "nnx"), plain_values(data.spec)
+        model = nnx.eval_shape(lambda: half.create_model(settings, spec, rngs=nnx.Rngs(0), **dtypes))
+    params = nnx.to_flat_state(nnx.state(model, nnx.Param))
+    assert [path for path, value in params if value.dtype != jnp.float64] == []

@@ -14,7 +14,7 @@ from conftest import FRAMEWORKS, steps
 from helpers import MONITOR, SMALL, TASK, final_weights
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from {{cookiecutter.package_name}}.engine import commands, workflow
+from {{cookiecutter.package_name}}.engine import commands, layers, workflow
 from {{cookiecutter.package_name}}.engine import task as tasks
 from {{cookiecutter.package_name}}.engine.config import flatten, to_dict
 from {{cookiecutter.package_name}}.engine.folder import read_config, read_record, read_result
@@ -527,3 +527,20 @@ def test_output_that_finds_no_room_is_one_line():
 
 def test_help_is_an_input_after_two_dashes(complaint):
     assert "evaluate takes no input '--help'" in complaint("evaluate", "run", "--", "--help")
+
+
+def test_a_run_that_is_not_there_is_told_with_those_beside_it(complaint, project):
+    for name in ("001", "002"):
+        (project / "runs" / name).mkdir(parents=True)
+        (project / "runs" / name / "config.yaml").touch()
+    assert "runs/01 is no run: it holds no config.yaml: did you mean '001'?" in complaint("evaluate", "runs/01")
+    assert "runs is no run: it holds no config.yaml; it holds 001, 002" in complaint("evaluate", "runs")
+
+
+def test_what_was_not_chosen_is_told_by_its_name(complaint, monkeypatch):
+    monkeypatch.setattr(commands, "names", lambda: ["train"])
+    monkeypatch.setattr(layers, "several_devices", lambda: False)
+    assert "compare: this project was made without the feature 'compare'" in complaint("compare", TASK)
+    assert "convert: this project was made with one framework" in complaint("convert", "RUN")
+    line = complaint("train", TASK, "--accelerator", "gpu-all")
+    assert "no accelerator 'gpu-all'" in line and "come with the feature 'scale'" in line

@@ -425,3 +425,30 @@ def test_gradient_checkpointing_changes_no_bit(project):
     shipped, own = (last_checkpoint(train(config(*steps(3)), cls)) for cls in (Module, Checkpointed))
     assert_same(own["state_dict"], shipped["state_dict"])
     assert own["global_step"] == 3
+
+
+def test_a_learning_rate_that_is_not_the_configs_is_told(project, monkeypatch, capsys):
+    monkeypatch.setitem(extensions.OPTIMIZERS, "own", lambda groups, config: torch.optim.NAdam(groups, 0.002))
+    monkeypatch.setitem(
+        extensions.OPTIMIZERS, "theirs", lambda groups, config: torch.optim.NAdam(groups, config.learning_rate)
+    )
+    for name, told in (("own", 1), ("theirs", 0)):
+        train(config(*steps(2), f"--optimizer.name={name}"))
+        assert capsys.readouterr().err.count(f"optimizer.name = {name!r} has a learning rate of its own") == told
+
+
+def test_that_configure_optimizers_is_ones_own_is_told(project, capsys):
+    class Own(Module):
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), 0.1)
+
+    train(config(*steps(2), "--optimizer.warmup_steps=50"), Own)
+    told = capsys.readouterr().err
+    assert "configure_optimizers of" in told and "is your own: keys of optimizer count only where" in told
+    assert "warmup_steps" not in told
+
+
+def test_an_optimizer_in_place_of_what_makes_it_is_one_line(project, monkeypatch):
+    monkeypatch.setitem(extensions.OPTIMIZERS, "own", torch.optim.SGD([torch.zeros(1)], 0.1))
+    with pytest.raises(InputError, match="wants what makes an optimizer: lambda groups, config"):
+        train(config(*steps(2), "--optimizer.name=own"))

@@ -13,6 +13,7 @@ import pytest
 import torch
 from conftest import steps, without_dropout
 from helpers import First, load_data
+from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.tuner import Tuner
 from test_lightning_changes import EPOCH, Module, Recorder, assert_same, config, epochs, last_checkpoint, rows, weights
 from torch.utils.data import DataLoader
@@ -301,3 +302,9 @@ def test_a_plain_trainer_on_two_devices_gives_each_its_half_and_trains_as_one(tm
             for name, value in whole.items():
                 if isinstance(value, torch.Tensor):
                     assert torch.equal(torch.cat([first[name], second[name]]), value)
+
+
+def test_what_is_built_has_a_logger_where_a_callback_asks_for_one(project):
+    module, data, trainer = build(config(*steps(2)), callbacks=LearningRateMonitor())
+    trainer.fit(module, data)
+    assert trainer.logger is not None and list(project.glob("lightning_logs/version_0/events*"))

@@ -11,6 +11,7 @@ from test_nnx_changes import OPTIMIZER, arrays, assert_same, batches, by_hand, c
 from test_nnx_changes import made as made  # a fixture
 
 from {{cookiecutter.package_name}} import train
+from {{cookiecutter.package_name}}.engine.errors import InputError
 from {{cookiecutter.package_name}}.extensions import nnx as extensions
 
 
@@ -144,3 +145,10 @@ def test_parameters_of_bfloat16_stay_so_among_others(made, options):
     of_layer = {value.dtype.name for path, value in found.items() if "/layer/" in f"/{path}"}
     assert of_layer == {"bfloat16"} and found["output/kernel"].dtype == np.float32
     assert_same(opened(last(run)), arrays(expected), rtol=2e-2, atol=1e-3)
+
+
+def test_an_optimizer_in_place_of_what_makes_it_is_one_line(made, own):
+    made()
+    own(optax.adam(1e-3))
+    with pytest.raises(InputError, match="OPTIMIZERS in extensions/nnx.py has an optimizer, and wants what makes it"):
+        train(config("--optimizer.name=own"))

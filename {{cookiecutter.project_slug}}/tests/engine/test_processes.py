@@ -12,13 +12,13 @@ from conftest import FRAMEWORKS
 from helpers import SMALL, TASK
 
 from {{cookiecutter.package_name}}.engine import processes, registry
+from {{cookiecutter.package_name}}.engine.apart import apart
 from {{cookiecutter.package_name}}.engine.errors import InputError, RunError
-from {{cookiecutter.package_name}}.engine.processes import apart
 
 LONG = """
 import os, signal, sys, time
 from pathlib import Path
-from {{cookiecutter.package_name}}.engine.processes import apart
+from {{cookiecutter.package_name}}.engine.apart import apart
 
 def work(folder):
     try:

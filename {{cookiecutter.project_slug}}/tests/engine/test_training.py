@@ -141,6 +141,14 @@ def test_what_happens_when_follows_the_config(project, framework):
     assert read_record(folder).step == 22
 
 
+def test_more_steps_than_the_epochs_have_are_told(project, framework, capsys):
+    options = ("--trainer.epochs=1", "--trainer.max_steps=0", "--data.batch_size=64")
+    for steps_at_least, told in ((0, 0), (10_000, 1)):
+        settings = config(framework, *options, f"--trainer.min_steps={steps_at_least}", "--trainer.max_minutes=1e-9")
+        train(settings)
+        assert capsys.readouterr().err.count("trainer.min_steps = 10000 is more than trainer.epochs = 1, of ") == told
+
+
 def test_zero_means_once_an_epoch(project, framework, epoch):
     folder = workflow.train(config(framework, "--trainer.epochs=2", "--trainer.max_steps=0", "--trainer.log_every=0"))
     assert steps_with(folder, "train/loss") == steps_with(folder, "val/loss") == [epoch, 2 * epoch]

@@ -9,8 +9,8 @@ from helpers import SMALL, TASK
 
 from {{cookiecutter.package_name}}.engine import registry, weights
 from {{cookiecutter.package_name}}.engine import task as tasks
-from {{cookiecutter.package_name}}.engine.commands import compare, train
-from {{cookiecutter.package_name}}.engine.folder import read_config, read_result, read_spec
+from {{cookiecutter.package_name}}.engine.commands import compare
+from {{cookiecutter.package_name}}.engine.folder import FOLDER_FILE, read_config, read_result, read_spec
 
 pytest.importorskip("matplotlib", reason="needs the extra [compare]")
 
@@ -36,7 +36,7 @@ def compared(cli, tmp_path_factory):
         return cli("train", *words).code, Path(told.read_text(encoding="utf-8"))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(train.FOLDER_FILE, str(told))
+        patch.setenv(FOLDER_FILE, str(told))
         patch.setattr(compare, "train_apart", train_here)
         patch.setattr(compare, "apart", lambda call, *arguments: call(*arguments))
         outcome = cli(*WORDS, "--seeds=2", "--seed=3", "--same_weights=true", "--name=mine", f"--run_dir={run_dir}")

@@ -36,6 +36,9 @@ class Engine(Protocol):
     def check_training(self) -> None:
         """Raises InputError for an optimizer that cannot train."""
 
+    def own_schedule(self) -> str:
+        """A line that says so where `optimizer.schedule` does not make the learning rate, else ""."""
+
     def start_from(self, given: Weights) -> None:
         """Begins with them. Raises InputError where they do not fit."""
 

@@ -38,6 +38,9 @@ from .config import Config, to_dict
 from .data.files import say_once, write_text
 from .errors import Error, InputError, RunError
 from .layers import read_yaml
+from .meant import closest
+
+FOLDER_FILE = "TRAIN_WRITES_ITS_FOLDER_TO"  # how a command that trains by another one learns where that has
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,11 @@ def read_config(folder: Path) -> dict[str, Any]:
     """A run's config as plain values. Raises InputError where `folder` is no run."""
     path = folder / "config.yaml"
     if not path.is_file():
-        raise InputError(f"{folder} is no run: it holds no config.yaml")
+        inside = sorted(file.parent.name for file in folder.glob("*/config.yaml"))
+        beside = sorted(file.parent.name for file in folder.parent.glob("*/config.yaml"))
+        hint = f": {closest(folder.name, beside[-5:])}" if beside else ""
+        hint = f"; it holds {', '.join(inside[-5:])}" if inside else hint
+        raise InputError(f"{folder} is no run: it holds no config.yaml{hint}")
     found = read_yaml(path)
     for key in ("task", "framework"):
         if not isinstance(found.get(key), str):

@@ -17,6 +17,7 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
 from .config import (
+    OPTIMIZERS,
     AcceleratorConfig,
     Config,
     FolderName,
@@ -33,6 +34,7 @@ from .config import (
 )
 from .errors import InputError
 from .meant import closest, meant
+from .processes import several_devices
 
 EXPECTED = {
     bool: "true or false",
@@ -127,6 +129,8 @@ def suggestions(
     for key, leaf in leaves.items():
         if leaf.type is bool:
             values[key] = ["true", "false"]
+        elif key == "optimizer.name":
+            values[key] = list(OPTIMIZERS)
         else:
             values[key] = None if leaf.type is str else [str(value) for value in typing.get_args(leaf.type)]
     return values
@@ -239,7 +243,8 @@ def _read(file: Path, configs: Path) -> _Layer:
 def _accelerator(name: str, configs: Path, where: str = "") -> dict[str, Any]:
     own, known = name.endswith((".yaml", ".yml")), _presets(configs, "accelerator")
     if not own and name not in known:
-        raise InputError(f"{where}no accelerator {name!r}: {closest(name, known)}, or give a YAML file")
+        several = "" if several_devices() else "; those of several devices come with the feature 'scale'"
+        raise InputError(f"{where}no accelerator {name!r}: {closest(name, known)}, or give a YAML file{several}")
     return flatten(read_yaml(Path(name) if own else configs / "accelerator" / f"{name}.yaml"), "accelerator.")
 
 

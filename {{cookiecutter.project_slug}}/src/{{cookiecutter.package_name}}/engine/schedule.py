@@ -55,6 +55,13 @@ class Plan:
             checkpoint_every=trainer.checkpoint_every or some_epochs,
         )
 
+    def is_longer_than_its_epochs(self, config: Config) -> bool:
+        """Whether `trainer.min_steps` rules."""
+        trainer = config.trainer
+        return config.debug == "none" and 0 < trainer.epochs * self.steps_per_epoch < min(
+            trainer.min_steps, trainer.max_steps or trainer.min_steps
+        )
+
     def validates(self, step: int) -> bool:
         return step % self.val_every == 0 or step == self.total_steps
 

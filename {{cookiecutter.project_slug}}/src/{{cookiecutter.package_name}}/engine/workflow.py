@@ -101,9 +101,16 @@ def _train(run: Run, config: Config, task: tasks.Task, began: float, module: typ
     run.start(data.spec, len(data.train), framework.PACKAGES, engine.describe(), fingerprint)
     session = Session(run, task, data.spec, plan, began)
     end = schedule_steps(config, plan)
-    if config.debug == "none" and (warmup := warmup_steps(config.optimizer, end)) < config.optimizer.warmup_steps:
+    if own := engine.own_schedule():
+        session.say(own)
+    elif config.debug == "none" and (warmup := warmup_steps(config.optimizer, end)) < config.optimizer.warmup_steps:
         session.say(
             f"optimizer.warmup_steps = {config.optimizer.warmup_steps} is cut to {warmup}, a tenth of the {end} steps"
+        )
+    if plan.is_longer_than_its_epochs(config):
+        session.say(
+            f"trainer.min_steps = {config.trainer.min_steps} is more than trainer.epochs = {config.trainer.epochs}, of "
+            f"{plan.steps_per_epoch} steps each, and rules: --trainer.min_steps 0 ends with the epochs"
         )
     begins = f", from step {run.record.start} of {run.record.parent}" if run.record.parent else ""
     session.say(f"{run.folder}: {engine.describe()}, {len(data.train)} examples, {plan.total_steps} steps{begins}")
@@ -330,6 +337,8 @@ def _diverged(
         found = f", first {first[1]} in step {first[0]}" if first else ", but was finite when these steps were repeated"
     kept = f"step {run.record.step} is kept" if last else "there is no earlier state"
     ways = "lower optimizer.learning_rate, set optimizer.clip_norm, or --trainer.on_nan skip"
+    if found.partition(" in step ")[0].endswith(" of the batch"):
+        ways = "there is a number in the data that is none, or infinite: take it out, or let `load` refuse it"
     return f"{error}{found}: {ways}; {kept}"
 
 

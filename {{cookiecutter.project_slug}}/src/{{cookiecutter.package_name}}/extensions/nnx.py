@@ -8,9 +8,11 @@ from ..engine.api import Config, OptimizerConfig
 
 # By `optimizer.name`, before those in engine/nnx/optimizers.py. Each is a whole optimizer, as the documentation of
 # optax makes them; it is made anew for each step, of which `config.learning_rate` is the learning rate, by
-# `optimizer.schedule`. One of its own, or a schedule of optax, goes in its place. For example
+# `optimizer.schedule`. One of its own, or a schedule of optax, goes in its place. Other keys of `optimizer` count where
+# it uses them, but for `clip_norm`, which always does. For example, where biases and norms do not decay,
 #
-#     "lion": lambda config: optax.lion(config.learning_rate, weight_decay=config.weight_decay)
+#     matrices = lambda params: jax.tree.map(lambda p: p.ndim > 1, params)
+#     "lion": lambda config: optax.lion(config.learning_rate, weight_decay=config.weight_decay, mask=matrices)
 #     "mine": lambda config: optax.adamw(optax.warmup_cosine_decay_schedule(0.0, 1e-3, 500, 10_000))
 OPTIMIZERS: dict[str, Callable[[OptimizerConfig], optax.GradientTransformation]] = {}
 

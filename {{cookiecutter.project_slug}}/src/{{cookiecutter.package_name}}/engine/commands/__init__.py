@@ -36,7 +36,11 @@ from ..layers import UnknownKey
 from ..meant import closest, meant
 
 PACKAGE = __package__.partition(".")[0]
-FEATURES = ("compare", "export")  # that are commands, too, in projects that have them
+CHOSEN = {  # commands that not every project has, and why not
+    "compare": "without the feature 'compare'",
+    "convert": "with one framework",
+    "export": "without the feature 'export'",
+}
 
 # Of a path that a person gave and that nobody could use: too long, in a folder that may not be looked into, or a loop.
 UNUSABLE = (errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ELOOP)
@@ -51,7 +55,7 @@ def main(command: str = "") -> int:
     code = 0
     try:
         words = sys.argv[1:]
-        named = bool(words) and words[0] in names()
+        named = bool(words) and words[0] in {*names(), *CHOSEN}
         code = _done(words if named or not command else [command, *words])
         sys.stdout.flush()  # here, as a pipe that is closed would be told at the end of the process, too
     except BrokenPipeError:  # what reads the output, as `head`, has read enough
@@ -91,8 +95,8 @@ def _run(words: list[str]) -> int:
         return 0 if words else 2
     name = words.pop(0)
     if name not in names():
-        if name in FEATURES:
-            raise InputError(f"{name}: this project was made without the feature {name!r}")
+        if name in CHOSEN:
+            raise InputError(f"{name}: this project was made {CHOSEN[name]}")
         is_task = name.partition("/")[0] in registry.presets()
         hint = f"did you mean 'train {name}'?" if is_task else closest(name, names())
         raise InputError(f"no command {name!r}: {hint}")

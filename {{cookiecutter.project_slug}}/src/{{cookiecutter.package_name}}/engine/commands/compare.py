@@ -14,14 +14,13 @@ from pathlib import Path
 
 from .. import registry
 from .. import task as tasks
+from ..apart import apart, train_apart
 from ..arguments import Parser, add_options, given_options, suggest
 from ..compare import comparison as room
 from ..compare import report
 from ..config import to_dict
 from ..errors import InputError
 from ..layers import read_options
-from ..processes import apart
-from .train import train_apart
 
 USAGE = "[TASK[/PRESET] | RUN RUN...] [--seeds N] [--KEY VALUE ...]"
 KEYS = "task"

@@ -1,14 +1,8 @@
 """Trains a task, or goes on with an interrupted run, and tests its best checkpoint."""
 
 import argparse
-import dataclasses
 import os
-import signal
-import subprocess
-import sys
-import tempfile
 import textwrap
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,9 +17,6 @@ from ..console import shown
 USAGE = "[TASK[/PRESET]] [--config FILE] [--accelerator NAME|FILE] [--KEY VALUE ...]"
 KEYS = "task"
 
-# How `--framework both` learns where the process that it started has trained.
-FOLDER_FILE = "TRAIN_WRITES_ITS_FOLDER_TO"
-
 MOST_USED = {
     "config FILE": "keys of the config in YAML; options win over it",
     "accelerator NAME": "the hardware: a name of configs/accelerator/, or a YAML file",
@@ -36,7 +27,7 @@ MOST_USED = {
     "data.root FOLDER": "of the datasets' files",
     "data.batch_size N": "examples of one step, over all devices",
     "optimizer.learning_rate X": "the peak, after warm-up",
-    "trainer.epochs N": "and --trainer.max_steps N: it ends with whichever comes first",
+    "trainer.epochs N": "trainer.min_steps at least; --trainer.max_steps N at most",
 }
 
 
@@ -66,7 +57,12 @@ def run(given: argparse.Namespace) -> int:
         print(yaml.safe_dump(to_dict(config), sort_keys=False), end="")
         return 0
     if config.framework == "both":
-        return _train_both(config, [given.target] * bool(given.target) + given.keys)
+        from ..twins.both import train_both
+
+        folders, code = train_both(config, [given.target] * bool(given.target) + given.keys)
+        if folders:
+            _show_results(folders, config.run_dir)
+        return code
     return _train_one(config)
 
 
@@ -95,6 +91,8 @@ def train(config: Config, module: type | None = None) -> Path:
 
 
 def _train_one(config: Config) -> int:
+    from ..folder import FOLDER_FILE
+
     folder = train(config)
     leads = registry.frameworks()[config.framework].join(config).rank == 0
     if not leads or not (folder / "result.json").exists():
@@ -104,46 +102,6 @@ def _train_one(config: Config) -> int:
     else:
         _show_results([folder], config.run_dir)
     return 0
-
-
-def _train_both(config: Config, words: list[str]) -> int:
-    """Each framework in a process of its own, one after the other; one table; the worst exit code."""
-    began, minutes = time.monotonic(), config.trainer.max_minutes
-    names = list(registry.frameworks())
-    for name in names:  # a mistake that can be told now is told before the first of them trains
-        registry.check(dataclasses.replace(config, framework=name))
-    folders, worst = [], 0
-    for name in names:
-        left = max(minutes - (time.monotonic() - began) / 60, 1e-9)  # of what they have together
-        limit = ["--trainer.max_minutes", f"{left}"] if minutes else []
-        code, folder = train_apart([*words, "--framework", name, *limit])
-        folders += [folder] if folder else []
-        worst = max(worst, code)
-        if code in (2, 130, 143):
-            return code
-    if folders:
-        _show_results(folders, config.run_dir)
-    return worst
-
-
-def train_apart(words: list[str]) -> tuple[int, Path | None]:
-    """Trains in another process. Returns its exit code, and the run's folder where it got to the end."""
-    with tempfile.TemporaryDirectory() as scratch:
-        file = Path(scratch, "folder")
-        command = [sys.executable, "-m", __package__.partition(".")[0], "train", *words]
-        # A session of its own, as a terminal's Ctrl-C would reach it twice: signals to this process are passed on once.
-        child = subprocess.Popen(command, env={**os.environ, FOLDER_FILE: str(file)}, start_new_session=True)
-        before = {
-            number: signal.signal(number, lambda n, _: child.send_signal(n))
-            for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        try:
-            code = child.wait()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-        # A child that a signal killed has a negative code; a shell would say 128 + its number.
-        return code if code >= 0 else 128 - code, Path(file.read_text(encoding="utf-8")) if file.exists() else None
 
 
 def _show_results(folders: Sequence[Path], run_dir: str) -> None:

@@ -66,6 +66,13 @@ class RunFolder(Checkpoint):
         trainer.callback_metrics.update(exact(self.metrics))
         monitors = [getattr(callback, "monitor", None) for callback in callbacks_of(trainer)]
         self.monitored = "train/loss" in [*monitors, *(config.monitor for config in trainer.lr_scheduler_configs)]
+        schedules = [config.scheduler for config in trainer.lr_scheduler_configs]
+        peaks = [rate for schedule in schedules if isinstance(schedule, Schedule) for rate in schedule.base_lrs]
+        if peaks and module.learning_rate not in peaks and not own_optimizers(type(module)):
+            self.session.say(
+                f"optimizer.name = {module.config.optimizer.name!r} has a learning rate of its own, of which "
+                "optimizer.schedule takes shares: optimizer.learning_rate is not used"
+            )
         shapes = {path: p.shape for path, p in weights.by_path(module.net)}
         self.session.begin(shapes, weights.frozen(module.net))
         self.session.listen()  # again: the handler that Lightning has set since would leave with nothing saved
@@ -178,7 +185,7 @@ def follow_config(trainer: L.Trainer, module: Any) -> None:
 
     Not over those of a `configure_optimizers`, or a `schedule`, of one's own.
     """
-    if not type(module).configure_optimizers.__module__.startswith(f"{__package__}."):
+    if own_optimizers(type(module)):
         return
     schedules = [config.scheduler for config in trainer.lr_scheduler_configs]
     for part, optimizer, schedule in zip(module.parts(), trainer.optimizers, schedules, strict=True):
@@ -188,6 +195,11 @@ def follow_config(trainer: L.Trainer, module: Any) -> None:
             rate = fresh["lr"] * schedule.lr_lambdas[0](module.step)
             group.update({**fresh, "params": group["params"], "initial_lr": fresh["lr"], "lr": rate})
         schedule.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
+
+
+def own_optimizers(cls: type) -> bool:
+    """Whether a module's class has a `configure_optimizers` of its own."""
+    return not cls.configure_optimizers.__module__.startswith(f"{__package__}.")  # type: ignore[attr-defined]
 
 
 def own_class(module: Any) -> str:

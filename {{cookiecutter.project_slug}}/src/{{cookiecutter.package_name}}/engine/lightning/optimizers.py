@@ -118,6 +118,11 @@ def check(config: OptimizerConfig) -> None:
         raise InputError(
             f"optimizer.name = {config.name!r}: {hint}, or add it to OPTIMIZERS in extensions/lightning.py"
         )
+    if not callable(known[config.name]):
+        raise InputError(
+            f"optimizer.name = {config.name!r}: OPTIMIZERS in extensions/lightning.py wants what makes an optimizer: "
+            "lambda groups, config: ..."
+        )
 
 
 def create_optimizer(part: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import StochasticWeightAveraging
+from lightning.pytorch.callbacks import DeviceStatsMonitor, LearningRateMonitor, StochasticWeightAveraging
+from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import Logger
 
 from ...extensions import lightning as extensions
@@ -25,7 +26,7 @@ from ..task import Task
 from ..weights import Weights, init_words, match, overlay
 from . import devices, optimizers, weights
 from .around import AroundSteps
-from .callbacks import RunFolder, own_class
+from .callbacks import RunFolder, own_class, own_optimizers
 from .data import DataModule, numpy, on, tensors
 from .flags import listed, make_trainer, place_of, shipped
 from .logger import SessionLogger
@@ -51,6 +52,8 @@ def build(config: Config, **overrides: Any) -> Built:
     plan = Plan.of(config, len(data.train) // config.data.batch_size)
     callbacks = [*extensions.callbacks(config), *listed(overrides.pop("callbacks", None))]
     loggers = [*extensions.loggers(config), *listed(overrides.pop("logger", None))]
+    if not loggers and any(isinstance(callback, (LearningRateMonitor, DeviceStatsMonitor)) for callback in callbacks):
+        loggers.append(TensorBoardLogger("."))  # they ask for one, and this is where Lightning's own would be
     trainer = make_trainer(config, plan, callbacks=callbacks, logger=loggers, **overrides)
     return Built(engine.module(), DataModule(config, data), trainer)
 
@@ -79,6 +82,12 @@ class Engine:
     def check_training(self) -> None:
         """Raises InputError where there is no such optimizer."""
         optimizers.check(self.config.optimizer)
+
+    def own_schedule(self) -> str:
+        if not own_optimizers(self.Module):
+            return ""
+        name = self.Module.__qualname__
+        return f"configure_optimizers of {name} is your own: keys of optimizer count only where it uses them"
 
     def start_from(self, given: Weights) -> None:
         """Begins with these weights, but for those of `init_skip`."""

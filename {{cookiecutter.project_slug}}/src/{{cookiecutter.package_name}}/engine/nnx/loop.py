@@ -120,6 +120,14 @@ class Engine:
         """Raises InputError where there is no such optimizer, it cannot train, or its state cannot be shared out."""
         _ = self.shardings, self.follows_schedule
 
+    def own_schedule(self) -> str:
+        if self.follows_schedule:
+            return ""
+        return (
+            f"optimizer.name = {self.config.optimizer.name!r} has a learning rate of its own: optimizer.learning_rate "
+            "and its schedule are not used"
+        )
+
     @contextlib.contextmanager
     def settings(self) -> Iterator[None]:
         """Those of JAX that the engine's arrays need; outside of its methods they are the person's."""
@@ -148,11 +156,6 @@ class Engine:
         session.begin({path: p.shape for path, p in self.parameters(state).items()}, self.frozen(state))
         if session.run.leads:
             session.listeners += extensions.loggers(self.config)
-        if not self.follows_schedule:
-            session.say(
-                f"optimizer.name = {self.config.optimizer.name!r} has a learning rate of its own: "
-                "optimizer.learning_rate and its schedule are not used"
-            )
         with_norm = self.devices.put({False: np.array(False), True: np.array(True)})
         step = int(state.step)
         stopping = session.run.out_of_patience

@@ -88,6 +88,11 @@ def create_optimizer(
     if config.name not in known:
         hint = closest(config.name, list(known))
         raise InputError(f"optimizer.name = {config.name!r}: {hint}, or add it to OPTIMIZERS in extensions/nnx.py")
+    if not callable(known[config.name]):
+        raise InputError(
+            f"optimizer.name = {config.name!r}: OPTIMIZERS in extensions/nnx.py has an optimizer, and wants what makes "
+            "it: lambda config: ..."
+        )
     found = known[config.name](config)
     if isinstance(found, optax.MultiSteps):  # which is no transformation itself
         found = optax.GradientTransformationExtraArgs(found.init, found.update)

@@ -4,9 +4,9 @@ import dataclasses
 import math
 
 from .. import registry
+from ..apart import apart
 from ..config import Config, to_dict
 from ..errors import InputError
-from ..processes import apart
 from .rehearsal import rehearse
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from .. import task as tasks
+from ..apart import apart
 from ..config import AcceleratorConfig, Config, to_dict
 from ..errors import InputError, RunError
 from ..folder import environment, fill, plain_values, read_config, read_data, read_spec, seal, sound_record, write_json
-from ..processes import apart
 from ..registry import check, frameworks, load_config
 from ..run import Run, begun
 
