@@ -57,6 +57,7 @@ def unwanted(answers):
     for name in sorted(shared - {name for task in tasks for name in table[task]["engine"]}):
         yield f"src/*/engine/{name}.py"
         yield f"tests/engine/test_{name.rpartition('/')[2]}.py"
+        yield f"tests/engine/test_*_{name.rpartition('/')[2]}.py"
     families = {family for row in table.values() for family in row["models"]}
     for family in sorted(families - {family for task in tasks for family in table[task]["models"]}):
         yield f"src/*/models/{family}/"

@@ -63,8 +63,9 @@ def expected_files(framework, tasks, features, **_):
             wanted &= not any(f"_{name}_" in f"{stem}_" for name in left_out)
             wanted &= folders != ["tests", "small"] or name in [f"{task}.yaml" for task in tasks]
             wanted &= folders != ["tests", "engine"] or "engine_tests" in features
-            own = {"tables", "images", "columns", "folders", "classification"}
-            wanted &= len(words) != 1 or not {*words} & own or words[0] in {key.split("/")[-1] for key in readers}
+            if folders == ["tests", "engine"]:
+                names = [{key.split("/")[-1] for key in keys} for keys in (READERS, readers)]
+                wanted &= words[-1:] == [] or words[-1] not in names[0] - names[1]
         if folders[:1] == ["configs"] and len(folders) > 1:
             wanted &= folders[1] in ["accelerator", *tasks]
         if folders[:2] == ["configs", "accelerator"]:

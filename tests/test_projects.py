@@ -79,7 +79,7 @@ def test_a_project_with_one_task_and_one_framework_passes_its_own_tests(run_test
     run_tests_of(project, *QUICK, hidden=without(other, tmp_path / "hide"))
 
 
-def shared_tests(project):
+def shared_proofs(project):
     """The files of the engine's proofs that belong to no task and run with whichever is the first, or the default."""
     task_of_test = hook("post_gen_project").task_of_test
     proofs = [path for path in project.glob("tests/engine/test_*.py") if not task_of_test(f"tests/{path.name}", TASKS)]
@@ -88,11 +88,11 @@ def shared_tests(project):
     ]
 
 
-def tests_of_any_task(project):
+def proofs_of_any_task(project):
     """Of these, the ones that show something else with each task: not those of a framework's own, or of the commands
     that look at a config, at the machine, or at runs."""
     left_out = ("lightning", "nnx", "config", "doctor", "compare", "processes", "twins_compare", "twins_export")
-    return [path for path in shared_tests(project) if not path.stem.startswith(tuple(f"test_{x}" for x in left_out))]
+    return [path for path in shared_proofs(project) if not path.stem.startswith(tuple(f"test_{x}" for x in left_out))]
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
@@ -105,9 +105,9 @@ def test_the_proofs_of_the_engine_that_need_no_task_pass_without_the_other_frame
     [other] = set(FRAMEWORKS) - {framework}
     project, hidden = bake(tmp_path, framework=framework), without(other, tmp_path / "hide")
     run_tests_of(project, "--collect-only", hidden=hidden)
-    names = (*TASKS, "bad", "fuzz", "archives", "tables", "images", f"{framework}_")
+    names = (*TASKS, "bad", "fuzz", "download", "conversions", "tables", "images", f"{framework}_")
     left_out = [f"--ignore-glob=*/test_*{name}*.py" for name in names]
-    left_out += [f"--ignore={path}" for path in shared_tests(project)]
+    left_out += [f"--ignore={path}" for path in shared_proofs(project)]
     run_tests_of(project, *QUICK, "tests/engine", *left_out, hidden=hidden)
 
 
@@ -124,13 +124,13 @@ EACH_ALONE = [
 def test_what_holds_with_any_task_holds_in_a_project_with_each_alone(run_tests_of, tmp_path, framework, task):
     [other] = set(FRAMEWORKS) - {framework}
     project, hidden = bake(tmp_path, framework=framework, tasks=task), without(other, tmp_path / "hide")
-    run_tests_of(project, *QUICK, *tests_of_any_task(project), hidden=hidden)
+    run_tests_of(project, *QUICK, *proofs_of_any_task(project), hidden=hidden)
 
 
 @pytest.mark.parametrize("task", OTHER_TASKS)
 def test_what_twins_of_any_task_promise_holds_in_a_project_with_each_alone(run_tests_of, tmp_path, task):
     project = bake(tmp_path, tasks=task)
-    twins = [path for path in tests_of_any_task(project) if path.name.startswith("test_twins")]
+    twins = [path for path in proofs_of_any_task(project) if path.name.startswith("test_twins")]
     run_tests_of(project, *QUICK, *twins)
 
 

@@ -115,3 +115,32 @@ def _insert(content, place, piece):
 
 def _replace(content, old, new):
     return content.replace(old, new)
+
+
+def refused(read: Callable, *arguments: object) -> str:
+    """The one line by which a reader refuses."""
+    with pytest.raises(InputError) as caught:
+        list(read(*arguments))
+    return str(caught.value)
+
+
+def assert_told_where_it_cannot_be_opened(read: Callable, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that may not be read, and a folder in its place, are one line each."""
+    path.mkdir()
+    assert refused(read, path).startswith(f"{path}: Is a directory")
+    path.rmdir()
+    path.write_bytes(b"something")
+    unreadable(monkeypatch, path)
+    assert refused(read, path).startswith(f"{path}: Permission denied")
+
+
+def check_damaged(path: Path, content: bytes, read: Callable, count: int) -> None:
+    """A file is read, and each of so many mutations of it is read or refused."""
+    path.write_bytes(content)
+    read(path)
+
+    def check(damaged):
+        path.write_bytes(damaged)
+        data_or_one_line(lambda: read(path))
+
+    each_of(mutations(content), count, check)

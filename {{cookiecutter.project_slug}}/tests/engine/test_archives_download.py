@@ -8,10 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from {{cookiecutter.package_name}}.engine.data import files
-from {{cookiecutter.package_name}}.engine.data.conversions import convert_once
 from {{cookiecutter.package_name}}.engine.data.download import Remote, locate_unpacked, unpack
-from {{cookiecutter.package_name}}.engine.data.files import say_once
 from {{cookiecutter.package_name}}.engine.errors import InputError
 
 
@@ -101,13 +98,6 @@ def test_members_that_an_archive_lacks_are_named(tmp_path):
         locate_unpacked(tmp_path, archive, ["set/a.bin", "set/c.bin"], download=False, verify=False)
 
 
-def test_a_line_is_said_once_for_each_topic(monkeypatch, capsys):
-    monkeypatch.setattr(files, "_said", set())
-    for topic, line in (("a", "one"), ("a", "two"), ("b", "three")):
-        say_once(topic, line)
-    assert capsys.readouterr().err == "one\nthree\n"
-
-
 def zipped(path, members):
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in members.items():
@@ -134,54 +124,3 @@ def test_a_damaged_zip_archive_is_one_line_and_leaves_nothing(tmp_path, content)
     path.write_bytes(damaged if content is None else content)
     assert "a.zip is no whole zip archive" in not_unpacked(path, tmp_path)
     assert left_in(tmp_path) == ["a.zip"]
-
-
-# Converted data.
-
-
-@pytest.fixture
-def source(tmp_path):
-    path = tmp_path / "source.txt"
-    path.write_text("abc")
-    return path
-
-
-def upper(source, calls):
-    def convert(folder):
-        calls.append(1)
-        (folder / "upper.txt").write_text(source.read_text().upper())
-
-    return convert
-
-
-def test_data_are_converted_once(tmp_path, source):
-    calls = []
-    first, second = (convert_once(tmp_path, [source], "a", upper(source, calls)) for _ in range(2))
-    assert first == second and calls == [1]
-    assert (first / "upper.txt").read_text() == "ABC"
-
-
-def test_data_are_converted_again_where_they_or_the_settings_are_others(tmp_path, source):
-    calls = []
-    first = convert_once(tmp_path, [source], "a", upper(source, calls))
-    second = convert_once(tmp_path, [source], "b", upper(source, calls))
-    source.write_text("other")
-    third = convert_once(tmp_path, [source], "b", upper(source, calls))
-    assert len({first, second, third}) == len(calls) == 3
-    assert (third / "upper.txt").read_text() == "OTHER"
-
-
-def test_a_conversion_that_breaks_off_leaves_nothing(tmp_path, source):
-    def convert(folder):
-        (folder / "half.txt").write_text("")
-        raise InputError("a fault in the source")
-
-    with pytest.raises(InputError, match="a fault in the source"):
-        convert_once(tmp_path / "cache", [source], "a", convert)
-    assert left_in(tmp_path / "cache") == []
-
-
-def test_a_folder_that_cannot_hold_converted_data_is_one_line(tmp_path, source):
-    with pytest.raises(InputError, match="source.txt cannot hold converted data .* --data.cache") as caught:
-        convert_once(source, [source], "a", upper(source, []))
-    assert "\n" not in str(caught.value)
