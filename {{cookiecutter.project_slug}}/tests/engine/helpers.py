@@ -42,3 +42,8 @@ class First:
 
     def __getitem__(self, indices):
         return self.source[indices]
+
+
+def left_in(folder):
+    """What a folder holds, as paths below it."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))

@@ -7,6 +7,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from helpers import left_in
 
 from {{cookiecutter.package_name}}.engine.data.download import Remote, locate_unpacked, unpack
 from {{cookiecutter.package_name}}.engine.errors import InputError
@@ -25,10 +26,6 @@ def pack(path, members, **kinds):
 
 
 MEMBERS = {"set/a.bin": b"a" * 1000, "set/sub/b.bin": bytes(range(256))}
-
-
-def left_in(folder):
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
 
 
 def not_unpacked(archive, folder):

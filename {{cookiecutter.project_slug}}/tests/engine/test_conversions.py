@@ -1,13 +1,10 @@
 """Data that are converted once, and kept."""
 
 import pytest
+from helpers import left_in
 
 from {{cookiecutter.package_name}}.engine.data.conversions import convert_once
 from {{cookiecutter.package_name}}.engine.errors import InputError
-
-
-def left_in(folder):
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
 
 
 @pytest.fixture

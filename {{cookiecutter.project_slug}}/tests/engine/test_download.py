@@ -6,6 +6,7 @@ import http.server
 import threading
 
 import pytest
+from helpers import left_in
 
 from {{cookiecutter.package_name}}.engine.data.download import Remote, locate, read_gzip
 from {{cookiecutter.package_name}}.engine.errors import InputError
@@ -54,10 +55,6 @@ def remote(loopback, monkeypatch):
         return Remote(name, url, md5 or hashlib.md5(CONTENT.get(name, b"")).hexdigest())
 
     return file
-
-
-def left_in(folder):
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
 
 
 def refused(folder, *files):

@@ -83,7 +83,8 @@ def test_it_ends_and_cleans_up_with_the_process_that_began_it(tmp_path, number):
 
 @pytest.fixture
 def without_scale(monkeypatch, tmp_path):
-    """The project as it is without the feature."""
+    """The project as it is without the feature, of which an update has left the folder behind, with its caches."""
+    (tmp_path / "scale" / "__pycache__").mkdir(parents=True)
     monkeypatch.setattr(processes, "__file__", str(tmp_path / "processes.py"))
 
 

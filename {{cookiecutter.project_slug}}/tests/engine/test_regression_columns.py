@@ -9,14 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import FRAMEWORKS
+from conftest import FRAMEWORKS, everything
 from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
 
 from {{cookiecutter.package_name}} import load, load_config, train
 from {{cookiecutter.package_name}}.engine import task as tasks
+from {{cookiecutter.package_name}}.engine.data.sources import Arrays
 from {{cookiecutter.package_name}}.engine.data.tables import Format, Table
-from {{cookiecutter.package_name}}.engine.errors import InputError
+from {{cookiecutter.package_name}}.engine.errors import InputError, RunError
 from {{cookiecutter.package_name}}.engine.folder import read_result, read_spec
 from {{cookiecutter.package_name}}.tasks.regression.charts import scatter
 from {{cookiecutter.package_name}}.tasks.regression.columns import Category, Columns, Number, Roles, fit
@@ -492,3 +493,15 @@ def test_diabetes_is_predicted_as_well_as_by_ridge_regression(project, framework
         theirs.append(r2_score(data.test.arrays["target"], ridge.predict(data.test.arrays["numeric"])))
         ours.append(read_result(train(config))["metrics"]["test/r2"])
     assert np.mean(ours) >= np.mean(theirs) - 0.01
+
+
+def test_a_number_that_is_none_in_the_data_is_not_blamed_on_the_learning_rate(project, framework, monkeypatch):
+    def spoilt(config, spec):
+        data = TASK.load(config, spec)
+        rows = everything(data.train)
+        rows["numeric"][3] = np.nan
+        return replace(data, train=Arrays(**rows))
+
+    monkeypatch.setattr(tasks, "find", lambda name: replace(TASK, load=spoilt))
+    with pytest.raises(RunError, match="first 'numeric' of the batch in step .: a number in the data is none, or inf"):
+        train(load_config("regression", ["--framework", framework, "--accelerator=cpu", "--trainer.epochs=1"]))

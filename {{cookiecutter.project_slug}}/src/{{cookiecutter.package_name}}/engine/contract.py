@@ -66,7 +66,10 @@ class Engine(Protocol):
     def first_not_finite(
         self, start: Path | None, batches: TrainBatches, data: Dataset, plan: Plan, end: int
     ) -> tuple[int, str] | None:
-        """(step, what) on the way from there to step `end`; None where all is finite this time."""
+        """(step, what) on the way from there to step `end`; None where all is finite this time.
+
+        What is in the data ends with `session.OF_THE_BATCH`.
+        """
 
     def export(self, format: str, batch: Batch, path: Path) -> None:
         """What it begins with, as a file. batch: arrays of the right shapes."""

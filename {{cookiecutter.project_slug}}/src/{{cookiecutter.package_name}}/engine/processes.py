@@ -44,7 +44,7 @@ ALONE = Processes()
 
 def several_devices() -> bool:
     """Whether the project was made for several devices and processes, too."""
-    return Path(__file__).with_name("scale").is_dir()
+    return (Path(__file__).with_name("scale") / "__init__.py").is_file()  # a folder with caches may be left behind
 
 
 def check_several(what: str) -> None:

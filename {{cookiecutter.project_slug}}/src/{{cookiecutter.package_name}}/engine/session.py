@@ -28,6 +28,9 @@ TAGS = (
 )
 
 
+OF_THE_BATCH = "of the batch"  # ends what a framework finds where the data, and not the model, are not finite
+
+
 class Diverged(RunError):
     """A value that is not finite where the run depends on it."""
 

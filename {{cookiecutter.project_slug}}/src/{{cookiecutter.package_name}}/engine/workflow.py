@@ -36,7 +36,7 @@ from .progress import peak_host_memory
 from .registry import check, frameworks, load_config
 from .run import HARMLESS, Finished, Run
 from .schedule import Plan, schedule_steps, warmup_steps
-from .session import Diverged, Session, arrays, scalars
+from .session import OF_THE_BATCH, Diverged, Session, arrays, scalars
 from .weights import Weights
 from .weights import read as read_weights
 
@@ -330,15 +330,18 @@ def _diverged(
 ) -> str:
     """What a person should read where a run has diverged. Alone, a process looks for the place."""
     run, found = session.run, ""
+    ways = "lower optimizer.learning_rate, set optimizer.clip_norm, or --trainer.on_nan skip"
     last = run.folder / "checkpoints" / run.record.last if run.record.last else run.resume_from
     if run.processes.count == 1:
         session.say(f"{error}: going there again from step {run.record.step}, to see where that begins")
-        first = engine.first_not_finite(last, batches, data, plan, session.step)
-        found = f", first {first[1]} in step {first[0]}" if first else ", but was finite when these steps were repeated"
+        if first := engine.first_not_finite(last, batches, data, plan, session.step):
+            step, what = first
+            found = f", first {what} in step {step}"
+            if what.endswith(OF_THE_BATCH):
+                ways = "a number in the data is none, or infinite: take it out, or let `load` refuse it"
+        else:
+            found = ", but was finite when these steps were repeated"
     kept = f"step {run.record.step} is kept" if last else "there is no earlier state"
-    ways = "lower optimizer.learning_rate, set optimizer.clip_norm, or --trainer.on_nan skip"
-    if found.partition(" in step ")[0].endswith(" of the batch"):
-        ways = "there is a number in the data that is none, or infinite: take it out, or let `load` refuse it"
     return f"{error}{found}: {ways}; {kept}"
 
 

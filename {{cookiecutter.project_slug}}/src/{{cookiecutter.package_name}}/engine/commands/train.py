@@ -83,7 +83,7 @@ def train(config: Config, module: type | None = None) -> Path:
     """
     from .. import workflow
 
-    if (Path(__file__).parents[1] / "twins").is_dir():
+    if (Path(__file__).parents[1] / "twins" / "convert.py").is_file():
         from ..twins.convert import taken_over
 
         config = taken_over(config)

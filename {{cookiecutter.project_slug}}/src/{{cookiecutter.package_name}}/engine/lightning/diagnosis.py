@@ -13,6 +13,7 @@ from ...extensions import lightning as extensions
 from ..data.sources import Dataset
 from ..errors import RunError
 from ..schedule import Plan
+from ..session import OF_THE_BATCH
 from .counts import begin_at
 from .data import DataModule
 from .flags import make_trainer
@@ -73,7 +74,7 @@ class Watch(L.Callback):
     def on_train_batch_start(self, trainer: L.Trainer, module: Any, batch: Any, batch_idx: int) -> None:
         self.step = module.step + 1
         for name, value in batch.items():
-            self._check(value, f"{name!r} of the batch")
+            self._check(value, f"{name!r} {OF_THE_BATCH}")
 
     def on_before_backward(self, trainer: L.Trainer, module: Any, loss: torch.Tensor) -> None:
         self._check(loss, "the loss, though what the model gave it is finite")

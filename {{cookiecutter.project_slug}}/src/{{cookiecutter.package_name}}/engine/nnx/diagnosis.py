@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from ..session import OF_THE_BATCH
 from ..task import Loss
 from .step import Batch, dropout_keys
 from .train_state import TrainState, moved
@@ -26,7 +27,7 @@ def not_finite(
     """
     for name, value in pieces.items():
         if not _finite(value):
-            return f"{name!r} of the batch"
+            return f"{name!r} {OF_THE_BATCH}"
     accumulate = len(next(iter(pieces.values())))
     for i, (name, loss) in enumerate(losses.items()):
         part, others = moved(loss, state.params)
