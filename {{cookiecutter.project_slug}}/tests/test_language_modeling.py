@@ -9,10 +9,11 @@ from conftest import everything, first_loss, metrics_of, small, steps, values_of
 from test_gpt import published_logits
 
 from {{cookiecutter.package_name}} import load, load_config
+from {{cookiecutter.package_name}}.engine.data import texts
+from {{cookiecutter.package_name}}.engine.data.texts import Bpe
 from {{cookiecutter.package_name}}.models.gpt import TURNED
-from {{cookiecutter.package_name}}.tasks.language_modeling import task, tokens
+from {{cookiecutter.package_name}}.tasks.language_modeling import task
 from {{cookiecutter.package_name}}.tasks.language_modeling.data import pydoc_text
-from {{cookiecutter.package_name}}.tasks.language_modeling.tokens import Bpe
 
 TEXT = "".join(f"Am {i}. Tag grüßte Nr. {i * i % 97}: »Ach, {'so ' * (i % 3)}fünf €!«\n\n" for i in range(300))
 OPTIONS = ["--data.path=text.txt", "--data.tokens=characters", "--data.val_fraction=0.1", "--data.test_fraction=0.1"]
@@ -46,7 +47,7 @@ def own(folder):
 
 def parts(found):
     """The three parts of a dataset as bytes; training has whole windows only."""
-    pieces = tokens.of_spec(found.spec).pieces
+    pieces = texts.of_spec(found.spec).pieces
     starts = everything(found.train)["start"]
     windows = found.augment({"start": starts, "offset": np.zeros_like(starts)})["tokens"][:, :-1]
     kept = [row[i > 0 :] for split in (found.val, found.test) for i, row in enumerate(everything(split)["tokens"])]
@@ -83,7 +84,7 @@ def test_evaluation_predicts_every_token_but_the_first_once(own):
 def test_training_windows_lie_anywhere_in_the_training_part(own):
     drawn = own.draw(np.random.default_rng(0), len(own.train))
     batch, places = own.augment({**everything(own.train), **drawn}), {*drawn["offset"].tolist()}
-    pieces = tokens.of_spec(own.spec).pieces
+    pieces = texts.of_spec(own.spec).pieces
     assert places == {*range(16)} and batch["tokens"].shape == (len(own.train), 17)
     assert b"".join(pieces[token] for token in batch["tokens"][0])[:10] in parts(own)[0]
 
@@ -95,8 +96,8 @@ def test_characters_have_the_order_of_their_code_points(own):
 def test_bytes_that_make_no_character_yet_are_held_back():
     tokenizer = Bpe.fit([], 256)
     euro = [tokenizer.pieces.index(bytes([byte])) for byte in "€a".encode()]
-    assert list(tokens.stream(euro, tokenizer)) == ["€", "a"]
-    assert list(tokens.stream(euro[:2], tokenizer)) == ["\ufffd"]
+    assert list(texts.stream(euro, tokenizer)) == ["€", "a"]
+    assert list(texts.stream(euro[:2], tokenizer)) == ["\ufffd"]
 
 
 # Loss and metrics, by the formula of GPT-2 in NumPy.

@@ -4,9 +4,9 @@ import pytest
 from hostile import QUICK, data_or_one_line, each_of, mutations, tries
 
 from {{cookiecutter.package_name}}.engine import task as tasks
+from {{cookiecutter.package_name}}.engine.data.texts import Bpe
 from {{cookiecutter.package_name}}.engine.errors import InputError
 from {{cookiecutter.package_name}}.engine.registry import load_config
-from {{cookiecutter.package_name}}.tasks.language_modeling.tokens import Bpe
 
 TEXT = ("Es war einmal ein König. \n" * 30).encode()
 

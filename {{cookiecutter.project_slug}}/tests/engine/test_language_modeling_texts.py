@@ -12,10 +12,11 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from {{cookiecutter.package_name}} import load_config
 from {{cookiecutter.package_name}}.engine import task as tasks
 from {{cookiecutter.package_name}}.engine.data import files as data_files
+from {{cookiecutter.package_name}}.engine.data import texts
+from {{cookiecutter.package_name}}.engine.data.texts import Bpe
 from {{cookiecutter.package_name}}.engine.errors import InputError
-from {{cookiecutter.package_name}}.tasks.language_modeling import data, tokens
+from {{cookiecutter.package_name}}.tasks.language_modeling import data
 from {{cookiecutter.package_name}}.tasks.language_modeling.data import TINY_SHAKESPEARE
-from {{cookiecutter.package_name}}.tasks.language_modeling.tokens import Bpe
 
 TASK = tasks.find("language_modeling")
 TEXT = "".join(f"Am {i}. Tag grüßte Nr. {i * i % 97}: »Ach, {'so ' * (i % 3)}fünf €!«\r\n\r\n" for i in range(400))
@@ -47,7 +48,7 @@ def everything(source):
 
 def text_of(found, *sources):
     """What is read from the sources of a dataset, one after the other, as bytes; windows overlap by a token."""
-    pieces = tokens.of_spec(found.spec).pieces
+    pieces = texts.of_spec(found.spec).pieces
     rows = [row[i > 0 :] for source in sources for i, row in enumerate(everything(source)["tokens"])]
     return b"".join(pieces[token] for row in rows for token in row[row >= 0].tolist())
 
@@ -57,7 +58,7 @@ def training_text(found):
     starts = everything(found.train)["start"]
     context = found.spec["context"]
     rows = found.augment({"start": starts, "offset": np.zeros_like(starts)})["tokens"][:, :context]
-    pieces = tokens.of_spec(found.spec).pieces
+    pieces = texts.of_spec(found.spec).pieces
     return b"".join(pieces[token] for token in rows.ravel().tolist())
 
 
@@ -411,7 +412,7 @@ def test_a_run_that_goes_on_keeps_its_tokenizer(own):
 def test_training_examples_lie_anywhere_in_the_training_part(own):
     found = dataset(*OWN)
     whole = training_text(found)
-    pieces = tokens.of_spec(found.spec).pieces
+    pieces = texts.of_spec(found.spec).pieces
     rng, places = np.random.default_rng(0), set()
     for _ in range(20):
         drawn = found.draw(rng, len(found.train))

@@ -10,9 +10,9 @@ from test_language_modeling_texts import TEXT, gpt2_tokenizer, write
 
 from {{cookiecutter.package_name}} import load
 from {{cookiecutter.package_name}}.engine import task as tasks
+from {{cookiecutter.package_name}}.engine.data import texts
 from {{cookiecutter.package_name}}.engine.errors import InputError
 from {{cookiecutter.package_name}}.engine.folder import read_result, read_spec
-from {{cookiecutter.package_name}}.tasks.language_modeling import tokens
 
 TASK = tasks.find("language_modeling")
 CITIZEN = "First Citizen:\nBefore we proceed any further, hear me speak.\n\nAll:\nSpeak, speak.\n\n"
@@ -77,8 +77,8 @@ def test_evaluation_gives_the_same_again(cli, folder):
 
 def test_the_tokenizer_is_kept_in_the_run(plays, tuned, files, framework):
     found = read_spec(plays[framework]), read_spec(tuned[framework])
-    assert [piece.decode() for piece in tokens.of_spec(found[0]).pieces] == sorted({*CITIZEN})
-    assert found[1]["tokenizer.json"] == tokens.Bpe.read(files / "old").content
+    assert [piece.decode() for piece in texts.of_spec(found[0]).pieces] == sorted({*CITIZEN})
+    assert found[1]["tokenizer.json"] == texts.Bpe.read(files / "old").content
 
 
 # What TensorBoard gets.

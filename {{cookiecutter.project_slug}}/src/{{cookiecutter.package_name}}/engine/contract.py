@@ -48,8 +48,8 @@ class Engine(Protocol):
     def evaluate(self, checkpoint: Path, batches: Iterable[Batch]) -> dict[str, float | np.ndarray]:
         """The task's metrics by name."""
 
-    def predict(self, checkpoint: Path, source: Source) -> Batch:
-        """The outputs for every example."""
+    def predict(self, checkpoint: Path, source: Source, **options: Any) -> Batch:
+        """The outputs for every example. options: those of the task's `decoding`."""
 
     def generate(self, checkpoint: Path, batch: Batch, **options: Any) -> Iterator[Batch]:
         """Pieces of output, as they come, of a task that has `stream`."""

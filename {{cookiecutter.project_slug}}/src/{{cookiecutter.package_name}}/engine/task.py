@@ -43,9 +43,12 @@ class Task:
             task's framework files yields, spec) -> pieces of text, as they come. Its options have a `prompt`.
         examples: what TensorBoard shows of a validation batch and its outputs.
         charts: the same of the metrics that are arrays and not numbers, over a whole split.
+        scores: (arrays, spec) -> further metrics, numbers, that are computed of these on the host, as those of texts
+            are; of the spec there are plain values.
         overfit: the steps in which `--debug overfit` brings the loss of one batch below a bound.
         check: raises InputError for a config that the task cannot train with, and its keys' types do not tell.
         options: what `predict` takes beside inputs, as a dataclass of `option`s; `describe` and `generate` get them.
+        decoding: the names of those that `predict_step` gets, too, as the width of a beam.
         signature: spec -> what a forward pass takes and gives, so that it can be exported; None where inference takes
             more than one.
         embeddings: spec -> for each table of vectors to show in TensorBoard's projector, by the parameter's path, a
@@ -65,8 +68,10 @@ class Task:
     describe: Callable[..., list[dict[str, Any]]] | None = None
     stream: Callable[[Iterator[Batch], Spec], Iterator[str]] | None = None
     charts: Callable[[Mapping[str, np.ndarray], Spec], Charts] = lambda arrays, spec: {}
+    scores: Callable[[Mapping[str, np.ndarray], Spec], dict[str, float]] = lambda arrays, spec: {}
     check: Callable[[Config], None] = lambda config: None
     options: type = NoOptions
+    decoding: tuple[str, ...] = ()
     signature: Callable[[Spec], "Signature"] | None = None
     embeddings: Callable[[Spec], dict[str, tuple[list[str], list[list[str]]]]] = lambda spec: {}
 

@@ -114,6 +114,11 @@ def _train(run: Run, config: Config, task: tasks.Task, began: float, module: typ
         )
     begins = f", from step {run.record.start} of {run.record.parent}" if run.record.parent else ""
     session.say(f"{run.folder}: {engine.describe()}, {len(data.train)} examples, {plan.total_steps} steps{begins}")
+    if batches.too_few:
+        session.say(
+            f"{batches.too_few} of the {len(data.train)} examples are never trained on: there are fewer than "
+            f"data.batch_size = {config.data.batch_size} of their length"
+        )
     if run.record.parent and changed(Path(run.record.parent), fingerprint):
         session.say(f"{run.record.parent} was trained on other data")
     if run.leads and run.record.step == run.record.start:
@@ -260,7 +265,9 @@ class Predictor:
             return [{"input": prompt, "output": "".join(self.stream(prompt, **options))} for prompt in given]
         settings = dataclasses.asdict(read_options(self.task.options, options))
         source, names = self._inputs(inputs)
-        return self.task.describe(names, self._engine.predict(self.checkpoint, source), self.spec, **settings)
+        decoding = {name: settings[name] for name in self.task.decoding}
+        outputs = self._engine.predict(self.checkpoint, source, **decoding)
+        return self.task.describe(names, outputs, self.spec, **settings)
 
     def stream(self, prompt: str, **options: Any) -> Iterator[str]:
         """What the model makes of one prompt, piece by piece. Raises InputError where the task does not go so."""

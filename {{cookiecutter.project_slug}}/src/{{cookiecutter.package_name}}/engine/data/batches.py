@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..errors import InputError
-from .sources import Arrays, Batch, Dataset, Source
+from .sources import Arrays, Batch, Dataset, Grouped, Source
 
 Item = TypeVar("Item")
 Read = TypeVar("Read")
@@ -46,16 +46,21 @@ class Share:
 class TrainBatches:
     """`batches[step]` of an endless stream, shuffled anew each epoch, whose last partial batch is dropped.
 
+    Of a source that is `Grouped`, each batch is of one group, and the last partial batch of every group is dropped.
+
     With `on_device`, `resident` are the training data, which the engine keeps on the device, and a batch is
     `index`: int32 [batch] into them with its random numbers; `make_batch` there makes of these what is one otherwise.
     A process that has a share of every batch reads only that.
     """
 
     def __init__(self, data: Dataset, batch_size: int, seed: int, on_device: bool = False, share: Share = Share()):
-        if len(data.train) < batch_size:
+        self.groups = data.train.groups if isinstance(data.train, Grouped) else None
+        sizes = [len(data.train)] if self.groups is None else np.bincount(self.groups).tolist()
+        if max(sizes, default=0) < batch_size:
             raise InputError(
-                f"data.batch_size = {batch_size}, but there are only {len(data.train)} training examples: lower it, "
-                f"as by --data.batch_size {max(1, len(data.train) // 4)}"
+                f"data.batch_size = {batch_size}, but there are only {max(sizes, default=0)} training examples"
+                f"{'' if self.groups is None else ' of one length'}: lower it, "
+                f"as by --data.batch_size {max(1, max(sizes, default=0) // 4)}"
             )
         self.data, self.batch_size, self.seed, self.share = data, batch_size, seed, share
         self._rows = share.rows(batch_size)
@@ -66,7 +71,8 @@ class TrainBatches:
                     "data.on_device = true: these data are read from files when asked for: set it to false"
                 )
             self.resident = data.train.arrays
-        self.steps_per_epoch = len(data.train) // batch_size
+        self.steps_per_epoch = sum(size // batch_size for size in sizes)
+        self.too_few = sum(size for size in sizes if size < batch_size)  # examples of groups without a whole batch
         self._order = functools.lru_cache(maxsize=2)(self._shuffle)  # two: threads read ahead into the next epoch
 
     def __getitem__(self, step: int) -> Batch:
@@ -86,6 +92,14 @@ class TrainBatches:
         indices = self._order(epoch)(np.arange(i * self.batch_size, (i + 1) * self.batch_size))
         return float(self.data.weights[indices].sum(dtype=np.float64) / (self.share.parts * self.share.accumulate))
 
+    def largest(self) -> int:
+        """The step of the first epoch whose batch takes the most memory."""
+        if self.groups is None:
+            return 0
+        firsts = self._order(0)(np.arange(self.steps_per_epoch) * self.batch_size)
+        steps = np.unique(self.groups[firsts], return_index=True)[1].tolist()
+        return max(steps, key=lambda step: sum(value.nbytes for value in self[step].values()))
+
     def stack(self, step: int, count: int) -> Batch:
         """The batches of `count` steps, with a new leading axis."""
         if count == 1:
@@ -95,6 +109,8 @@ class TrainBatches:
 
     def _shuffle(self, epoch: int) -> Callable[[np.ndarray], np.ndarray]:
         rng, n = _generator(self.seed, "epoch", epoch), len(self.data.train)
+        if self.groups is not None:
+            return grouped_order(rng, self.groups, self.batch_size).__getitem__
         return rng.permutation(n).__getitem__ if n <= LARGEST_PERMUTATION else shuffled_index(rng, n)
 
 
@@ -125,6 +141,15 @@ def shuffled_index(rng: np.random.Generator, n: int) -> Callable[[np.ndarray], n
     return permute
 
 
+def grouped_order(rng: np.random.Generator, groups: np.ndarray, batch_size: int) -> np.ndarray:
+    """int [steps * batch_size]: examples in random order, each batch of one group, and no group's last partial one."""
+    order = rng.permutation(len(groups))
+    order = order[np.argsort(groups[order], kind="stable")]
+    parts = np.split(order, np.cumsum(np.bincount(groups))[:-1])
+    batches = np.concatenate([part[: len(part) // batch_size * batch_size].reshape(-1, batch_size) for part in parts])
+    return batches[rng.permutation(len(batches))].ravel()
+
+
 def make_batch(
     batch: Mapping[str, Any], augment: Callable[..., Any] | None, resident: Mapping[str, Any] | None = None
 ) -> Any:
@@ -139,19 +164,29 @@ def make_batch(
 def eval_batches(
     source: Source, batch_size: int, limit: int | None = None, workers: int = 0, share: Share = Share()
 ) -> Iterator[Batch]:
-    """Every example once, in order. The last batch is padded, so that one shape is compiled.
+    """Every example once, in order, or group after group. The last batch of each is padded, so that one shape is
+    compiled.
 
     Each carries `mask`, bool [batch], false for padding.
     """
 
     rows = dataclasses.replace(share, accumulate=1).rows(batch_size)
+    order = np.argsort(source.groups, kind="stable") if isinstance(source, Grouped) else None
 
-    def read(start: int) -> Batch:
+    def read(span: tuple[int, int]) -> Batch:
+        start, end = span
         indices = start + rows
-        mask = indices < len(source)
-        return {**source[np.where(mask, indices, len(source) - 1)], "mask": mask}
+        mask = indices < end
+        indices = np.where(mask, indices, end - 1)
+        return {**source[indices if order is None else order[indices]], "mask": mask}
 
-    return ahead(read, range(0, len(source), batch_size)[:limit], workers)
+    return ahead(read, eval_spans(source, batch_size)[:limit], workers)
+
+
+def eval_spans(source: Source, batch_size: int) -> list[tuple[int, int]]:
+    """Of each batch of an evaluation, where it begins, and where its group ends."""
+    ends = np.cumsum(np.bincount(source.groups)).tolist() if isinstance(source, Grouped) else [len(source)]
+    return [(i, end) for begin, end in zip([0, *ends], ends, strict=False) for i in range(begin, end, batch_size)]
 
 
 def ahead(read: Callable[[Item], Read], items: Iterable[Item], workers: int) -> Iterator[Read]:

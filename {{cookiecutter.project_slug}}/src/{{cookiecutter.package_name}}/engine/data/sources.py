@@ -32,6 +32,20 @@ class Source(Protocol):
 
 
 @runtime_checkable
+class Grouped(Protocol):
+    """A source whose examples are of several shapes, as texts of several lengths: of a group they are of one.
+
+    A batch has examples of one group only, so that it can be cut and stacked, and that as many programs are compiled as
+    there are groups.
+
+    Attributes:
+        groups: int [examples], the number of each one's group, from 0.
+    """
+
+    groups: np.ndarray
+
+
+@runtime_checkable
 class Digested(Protocol):
     """A source that knows a digest of all its examples, in their order; of others some stand for all."""
 

@@ -8,10 +8,11 @@ from torch import nn
 
 from ..config import flatten, to_dict
 from ..schedule import average_weight
+from ..task import find
 from .data import part_of
 from .devices import seed, seed_of
 from .losses import gradients, norm, numbers
-from .weights import local
+from .weights import array, local
 
 
 class AroundSteps(L.Callback):
@@ -91,12 +92,19 @@ def average(ema: nn.Module, net: nn.Module, weight: float) -> None:
         torch._foreach_copy_(buffers, list(net.buffers()))
 
 
+def at_least_float32(value: torch.Tensor) -> torch.Tensor:
+    return value.to(torch.promote_types(value.dtype, torch.float32))
+
+
 def log_metrics(module: Any, split: str) -> None:
     """What the metrics gathered over a split: numbers are logged, all of it stands in `measured`."""
     found = module.metrics.compute()
-    values = {name: value.to(torch.promote_types(value.dtype, torch.float32)).cpu() for name, value in found.items()}
+    values = {name: (value if value.ndim else at_least_float32(value)).cpu() for name, value in found.items()}
     module.metrics.reset()
+    arrays = {name: array(value) for name, value in values.items() if value.ndim}
+    scores = find(module.config.task).scores(arrays, module.spec)
     numbers = {name: value for name, value in values.items() if not value.ndim}
-    module.measured = {name: float(value) if name in numbers else value.numpy() for name, value in values.items()}
+    numbers |= {name: torch.tensor(value, dtype=torch.float64) for name, value in scores.items()}
+    module.measured = {name: float(value) for name, value in numbers.items()} | arrays
     logger = False if module.recorded else None  # a run's record logs by itself
     module.log_dict({f"{split}/{name}": value for name, value in numbers.items()}, logger=logger)

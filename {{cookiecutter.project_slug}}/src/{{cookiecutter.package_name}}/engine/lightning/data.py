@@ -9,7 +9,7 @@ import torch
 
 from .. import task as tasks
 from ..config import Config
-from ..data.batches import Share, TrainBatches, ahead, eval_batches, make_batch
+from ..data.batches import Share, TrainBatches, ahead, eval_batches, eval_spans, make_batch
 from ..data.sources import Batch, Dataset, Source
 from ..errors import InputError
 from .weights import array
@@ -119,7 +119,7 @@ class EvalLoader:
         self.source, self.batch_size, self.workers, self.share = source, batch_size, workers, share
 
     def __len__(self) -> int:
-        return -(-len(self.source) // self.batch_size)
+        return len(eval_spans(self.source, self.batch_size))
 
     def __iter__(self) -> Iterator[Tensors]:
         return map(tensors, eval_batches(self.source, self.batch_size, None, self.workers, self.share))

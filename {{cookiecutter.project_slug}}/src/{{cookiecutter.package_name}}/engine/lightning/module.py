@@ -45,6 +45,7 @@ class TaskModule(L.LightningModule):
         if self.config.accelerator.precision == "float64":
             self.metrics.set_dtype(torch.float64)
         self.measured: dict[str, Any] = {}  # what the metrics found last: numbers and arrays
+        self.options: dict[str, Any] = {}  # of `predict`, for `predict_step`: see `Task.decoding`
         self.register_buffer("skipped", torch.tensor(0))
         self.grad_norm: torch.Tensor | None = None  # of the last update, before clipping, where it is wanted
         self.recorded = self.norm_wanted = False  # set by a run's record, which logs by itself

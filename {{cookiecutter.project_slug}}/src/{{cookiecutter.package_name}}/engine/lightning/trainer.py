@@ -49,7 +49,7 @@ def build(config: Config, **overrides: Any) -> Built:
     data = task.load(config, None)
     engine = Engine(config, task, plain_values(data.spec))
     engine.check_training()
-    plan = Plan.of(config, len(data.train) // config.data.batch_size)
+    plan = Plan.of(config, TrainBatches(data, config.data.batch_size, config.seed).steps_per_epoch)
     callbacks = [*extensions.callbacks(config), *listed(overrides.pop("callbacks", None))]
     loggers = [*extensions.loggers(config), *listed(overrides.pop("logger", None))]
     if not loggers and any(isinstance(callback, (LearningRateMonitor, DeviceStatsMonitor)) for callback in callbacks):
@@ -139,10 +139,11 @@ class Engine:
         tags = {tag.removeprefix("test/"): v for tag, v in trainer.callback_metrics.items() if tag.startswith("test/")}
         return {name: float(value) for name, value in tags.items()} | module.measured
 
-    def predict(self, checkpoint: Path, source: Source) -> Batch:
-        """The outputs for every example, in order."""
+    def predict(self, checkpoint: Path, source: Source, **options: Any) -> Batch:
+        """The outputs for every example, in order. options: those of the task's `decoding`."""
         if checkpoint != self._open:  # read once for many predictions
             self._open, self._opened = checkpoint, self.module(checkpoint=checkpoint)
+        self._opened.options = options
         size = min(self.config.data.batch_size, len(source))
         batches = eval_batches(source, size, workers=self.config.data.workers)
         found = make_trainer(self.config).predict(self._opened, map(tensors, batches))

@@ -35,8 +35,8 @@ class Twin(Protocol):
     def eval_step(self, model: nnx.Module, batch: Batch, metrics: type[Collection]) -> Collection:
         """Those of a batch, of the examples whose `mask` is true."""
 
-    def predict_step(self, model: nnx.Module, batch: Batch) -> Batch:
-        """The outputs, leading axis = example."""
+    def predict_step(self, model: nnx.Module, batch: Batch, **options: Any) -> Batch:
+        """The outputs, leading axis = example. options: those of the task's `decoding`, constants of the program."""
 
     def generate(self, model: nnx.Module, batch: sources.Batch, *, seed: int, **options: Any) -> Iterator[Batch]:
         """Only of a task that has `stream`: pieces of output, as they come. options: those of the task."""

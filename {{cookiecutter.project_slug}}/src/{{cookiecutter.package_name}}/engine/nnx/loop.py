@@ -19,7 +19,7 @@ from ..data.batches import TrainBatches, ahead, eval_batches, make_batch
 from ..data.sources import Batch, Dataset, Source
 from ..errors import InputError
 from ..schedule import Plan, learning_rate, schedule_steps
-from ..session import Session, sampled
+from ..session import Session, arrays, sampled
 from ..weights import Weights, init_words, overlay
 from . import checkpoint, diagnosis, weights
 from .contract import Twin
@@ -95,7 +95,11 @@ class Engine:
         self.abstract = split(model, self.losses)  # what `evaluated` is like
         model.eval()
         self.eval_step = make_eval_step(self.twin, nnx.graphdef(model), self.Metrics, self.devices.whole)
-        self.predict_step = make_predict_step(self.twin, nnx.graphdef(model), self.devices.whole)
+        # Of predictions with options, one for each choice.
+        self.make_predict_step = functools.cache(
+            functools.partial(make_predict_step, self.twin, nnx.graphdef(model), self.devices.whole)
+        )
+        self.predict_step = self.make_predict_step()
         self.take = jax.jit(
             lambda values, places: {path: value.reshape(-1)[places[path]] for path, value in values.items()},
             out_shardings=self.devices.whole,
@@ -159,7 +163,11 @@ class Engine:
         with_norm = self.devices.put({False: np.array(False), True: np.array(True)})
         step = int(state.step)
         stopping = session.run.out_of_patience
-        calls = plan.calls(step, self.config.frameworks["nnx"].steps_per_call)
+        wanted = self.config.frameworks["nnx"].steps_per_call
+        if wanted > 1 and batches.groups is not None:
+            session.say(f"nnx.steps_per_call = {wanted}: batches of these data have several shapes: one step a call")
+            wanted = 1
+        calls = plan.calls(step, wanted)
         stream = ahead(lambda call: batches.stack(*call), calls, self.config.data.workers)
         while step < plan.total_steps and not stopping:
             if plan.profile and step == plan.profile.start:
@@ -261,17 +269,19 @@ class Engine:
             if self.devices.one_step_at_a_time:
                 jax.block_until_ready(metrics)
         found = jax.device_get(metrics.compute())
-        return {name: value if np.ndim(value) else float(value) for name, value in found.items()}
+        found = {name: value if np.ndim(value) else float(value) for name, value in found.items()}
+        return found | self.task.scores(arrays(found), self.spec)
 
     @scoped
-    def predict(self, checkpoint: Path, source: Source) -> Batch:
-        """The outputs for every example, in order."""
+    def predict(self, checkpoint: Path, source: Source, **options: Any) -> Batch:
+        """The outputs for every example, in order. options: those of the task's `decoding`."""
         if checkpoint != self._open:  # read once for many predictions
             self._open, self._opened = checkpoint, self.evaluated(checkpoint)
         # Few sizes, as each is compiled: powers of two, up to a batch.
         size = min(self.config.data.batch_size, max(self.share.parts, 1 << (len(source) - 1).bit_length()))
         batches = eval_batches(source, size, workers=self.config.data.workers)
-        outputs = [jax.device_get(self.predict_step(self._opened, self.devices.cut(batch))) for batch in batches]
+        predict_step = self.make_predict_step(**options)
+        outputs = [jax.device_get(predict_step(self._opened, self.devices.cut(batch))) for batch in batches]
         return {name: np.concatenate([output[name] for output in outputs])[: len(source)] for name in outputs[0]}
 
     def generate(self, checkpoint: Path, batch: Batch, **options: Any) -> Iterator[Batch]:

@@ -2,8 +2,22 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from clu import metrics
 from flax import struct
+
+
+def collected(name: str) -> type[metrics.CollectingMetric]:
+    """An output of every real example, [examples, ...], on the host: of those of which any of the `mask` is true."""
+
+    @struct.dataclass
+    class Collected(metrics.CollectingMetric.from_outputs((name, "mask"))):
+        def compute(self) -> np.ndarray:
+            found = super().compute()
+            mask = found["mask"]
+            return found[name][mask.reshape(len(mask), -1).any(1)]
+
+    return Collected
 
 
 def confusion_matrix(classes: int) -> type[metrics.Metric]:

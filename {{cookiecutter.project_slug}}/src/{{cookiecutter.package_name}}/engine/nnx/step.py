@@ -225,11 +225,11 @@ def make_eval_step(twin: Twin, graphdef: nnx.GraphDef, Metrics: type[Collection]
     return on_the_host if collects else eval_step
 
 
-def make_predict_step(twin: Twin, graphdef: nnx.GraphDef, sharding: Any = None):
+def make_predict_step(twin: Twin, graphdef: nnx.GraphDef, sharding: Any = None, **options: Any):
     """(evaluated, batch) -> outputs."""
 
     @functools.partial(jax.jit, out_shardings=sharding)
     def predict_step(evaluated: tuple[nnx.State, ...], batch: Batch) -> Mapping[str, jax.Array]:
-        return twin.predict_step(nnx.merge(graphdef, *evaluated, copy=True), batch)
+        return twin.predict_step(nnx.merge(graphdef, *evaluated, copy=True), batch, **options)
 
     return predict_step

@@ -23,8 +23,8 @@ from ...engine.api import (
     Task,
     option,
 )
+from ...engine.data import texts
 from ...models.gpt import VARIANTS
-from . import tokens
 from .data import LanguageConfig, PydocConfig, TextConfig, TinyShakespeareConfig, load
 
 
@@ -38,25 +38,25 @@ class GenerateOptions:
 
 def inputs(given: Sequence[str] | str, spec: Spec, bad: Bad = STRICT) -> Inputs:
     """`tokens`: int32 [n, context], of texts; -1 after the end. Raises InputError for texts that are longer."""
-    texts = [given] if isinstance(given, str) else given
-    if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
+    prompts = [given] if isinstance(given, str) else given
+    if not isinstance(prompts, Sequence) or not all(isinstance(text, str) for text in prompts):
         raise InputError(f"inputs of type {type(given).__name__}: texts are wanted")
-    if not all(texts):
+    if not all(prompts):
         raise InputError("the prompt is empty: give at least one character")
-    tokenizer, context = tokens.of_spec(spec), spec["context"]
-    rows = np.full((len(texts), context), -1, np.int32)
-    for row, text in zip(rows, texts, strict=True):
+    tokenizer, context = texts.of_spec(spec), spec["context"]
+    rows = np.full((len(prompts), context), -1, np.int32)
+    for row, text in zip(rows, prompts, strict=True):
         if any("\ud800" <= character <= "\udfff" for character in text):
             raise InputError(f"the prompt {text!r} is no UTF-8 text")
         found = np.concatenate(list(tokenizer.encode([text], "the prompt")))
         if len(found) > context:
             raise InputError(f"the prompt has {len(found)} tokens, but the model's context is {context}: shorten it")
         row[: len(found)] = found
-    return Inputs(Arrays(tokens=rows), texts)
+    return Inputs(Arrays(tokens=rows), prompts)
 
 
 def signature(spec: Spec) -> Signature:
-    shape, file = (spec["context"],), next(kind.FILE for kind in tokens.KINDS.values() if kind.FILE in spec)
+    shape, file = (spec["context"],), next(kind.FILE for kind in texts.KINDS.values() if kind.FILE in spec)
     return Signature(
         {"tokens": Field("int32", shape, f"of a text's beginning, by `{file}`, then -1")},
         {
@@ -68,12 +68,12 @@ def signature(spec: Spec) -> Signature:
 
 def stream(pieces: Iterator[Batch], spec: Spec) -> Iterator[str]:
     """`token`: int32 [1] -> text, as it comes."""
-    return tokens.stream((int(piece["token"][0]) for piece in pieces), tokens.of_spec(spec))
+    return texts.stream((int(piece["token"][0]) for piece in pieces), texts.of_spec(spec))
 
 
 def examples(batch: Batch, outputs: Batch, spec: Spec, count: int = 4, columns: int = 96) -> dict[str, str]:
     """The first windows of validation, and below each what the model took for likelier, token by token."""
-    pieces = [tokens.shown(piece) for piece in tokens.of_spec(spec).pieces]
+    pieces = [texts.shown(piece) for piece in texts.of_spec(spec).pieces]
     lines = ["Text of validation, and below it the likeliest next token wherever that is another one."]
     for window, guesses in zip(batch["tokens"][:count], outputs["token"][:count], strict=True):
         above = below = ""
@@ -92,7 +92,7 @@ def examples(batch: Batch, outputs: Batch, spec: Spec, count: int = 4, columns: 
 
 def embeddings(spec: Spec, count: int = 1000) -> dict[str, tuple[list[str], list[list[str]]]]:
     """The vectors of the first tokens, which are the most frequent ones of BPE."""
-    labels = [[tokens.shown(piece).replace(" ", "␣")] for piece in tokens.of_spec(spec).pieces[:count]]
+    labels = [[texts.shown(piece).replace(" ", "␣")] for piece in texts.of_spec(spec).pieces[:count]]
     return {"wte/embedding": (["token"], labels)}
 
 
@@ -100,7 +100,7 @@ def check(config: LanguageConfig) -> None:
     model, data = config.model, config.data
     if model.width % model.heads:
         raise InputError(f"model.width = {model.width} is not divisible by model.heads = {model.heads}")
-    if config.init and not data.tokenizer and tokens.Bpe.stands_in(Path(config.init)):
+    if config.init and not data.tokenizer and texts.Bpe.stands_in(Path(config.init)):
         raise InputError(
             f"--init {config.init} is for the tokens there: add --data.tokens bpe --data.tokenizer {config.init}"
         )

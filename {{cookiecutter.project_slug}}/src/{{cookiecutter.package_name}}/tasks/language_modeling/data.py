@@ -32,8 +32,8 @@ from ...engine.data.conversions import convert_once
 from ...engine.data.download import Remote, locate
 from ...engine.data.files import find_own
 from ...engine.data.folders import CONVERTED, entries, say_left_out, sort_out
+from ...engine.data.texts import KINDS, Bpe, Characters, Tokenizer, of_spec
 from ...models.gpt import GptConfig
-from .tokens import KINDS, Bpe, Characters, Tokenizer, of_spec
 
 PARTS = ("train", "val", "test")
 BLOCK = 1 << 20  # bytes that are read at once: what the library holds of their tokens is 200 times as much

@@ -28,7 +28,8 @@ def rehearse(config: Config, task: Task, spec: Mapping[str, Any], data: Dataset)
     config = dataclasses.replace(config, accelerator=one)
     module = Engine(config, task, spec).module()
     share = mesh.share(config.data.batch_size, config.trainer.accumulate, (0,))
-    batch = tensors(TrainBatches(data, config.data.batch_size, config.seed, share=share)[0])
+    batches = TrainBatches(data, config.data.batch_size, config.seed, share=share)
+    batch = tensors(batches[batches.largest()])
     piece = split(batch, config.trainer.accumulate)[0]
     kept: dict[int, int] = {}  # bytes by address, as many operations keep the same tensor
 

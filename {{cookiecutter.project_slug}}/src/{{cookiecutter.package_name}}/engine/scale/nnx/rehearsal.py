@@ -24,7 +24,7 @@ def rehearse(config: Config, task: Task, spec: Mapping[str, Any], data: Dataset)
     batches = TrainBatches(data, config.data.batch_size, config.seed, config.data.on_device, made.share)
     with made.settings():
         state, step = made.init(), made.train_step(data.augment)
-        batch, resident = made.devices.cut(batches.stack(0, 1), 1), made.devices.put(batches.resident)
+        batch, resident = made.devices.cut(batches.stack(batches.largest(), 1), 1), made.devices.put(batches.resident)
         arguments = (state, batch, np.zeros(1, jnp.result_type(float)), True, resident)
         program = step.lower(*arguments).compile()
         held = {

@@ -7,12 +7,13 @@ run's `fitted/`, where it is kept as `content`.
 import codecs
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ...engine.api import InputError, Spec
+from ..errors import InputError
+from .sources import Spec
 
 PIECE = 1 << 16  # characters of a piece that a thread splits into tokens
 SIGNS = {"\n": "⏎", "\t": "⇥"}
@@ -118,6 +119,11 @@ class Bpe:
             rest = pieces.pop() if len(pieces[-1]) < 16 * PIECE else ""  # without blanks it may be all
             yield self._encode(pieces, where)
         yield self._encode([rest], where)
+
+    def encode_each(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Tokens, int, of every text by itself."""
+        found = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [np.array(one.ids, np.int64) for one in found]
 
     def _encode(self, texts: list[str], where: str) -> np.ndarray:
         found = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
