@@ -1,11 +1,24 @@
 """Ways to end that a person should read as one line, not as a traceback; each with its exit code."""
 
 import signal
+import traceback
+from pathlib import Path
+
+EVIDENCE = "config, environment, metrics and the whole traceback"  # begins the note of an error that a run has kept
 
 
 def on_one_line(text: str) -> str:
     """The text whatever it quotes on one line, and with nothing of a file that a terminal would obey."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def place(error: BaseException) -> str:
+    """Where it comes from: the last line on its way that is the project's own, else the engine's, else any."""
+    frames, root = traceback.extract_tb(error.__traceback__), Path(__file__).parents[1]
+    inside = [frame for frame in frames if root in Path(frame.filename).parents]
+    own = [frame for frame in inside if Path(__file__).parent not in Path(frame.filename).parents]
+    frame = [*frames, *inside, *own][-1]
+    return f"{frame.filename}, line {frame.lineno}, in {frame.name}"
 
 
 class Error(Exception):

@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import sys
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,9 @@ from .config import Config, MeshConfig, flatten, to_dict
 from .contract import Engine
 from .data.bad import Bad
 from .data.batches import TrainBatches, eval_batches, make_batch
-from .data.files import say_once
+from .data.files import say_once, write_text
 from .data.sources import Arrays, Batch, Dataset, Spec
-from .errors import InputError, RunError, Stopped
+from .errors import EVIDENCE, Error, InputError, RunError, Stopped
 from .folder import (
     changed,
     check_checkpoint,
@@ -76,7 +77,7 @@ def train(config: Config, module: type | None = None) -> Path:
         if processes.rank == 0:
             print(f"{finished.folder} is finished", file=sys.stderr)
         return finished.folder
-    with _resources(run), contextlib.closing(run):
+    with _evidence(run), _resources(run), contextlib.closing(run):
         _train(run, config, task, began, module)
     return run.folder
 
@@ -158,6 +159,20 @@ def _why(session: Session) -> str:
     if not run.out_of_patience:
         return "a callback asked for it"
     return f"{run.config.trainer.patience} validations without a better {session.task.monitor} (trainer.patience)"
+
+
+@contextlib.contextmanager
+def _evidence(run: Run) -> Iterator[None]:
+    """What nobody has foreseen leaves its traceback in the run's folder, beside all else that a report needs."""
+    try:
+        yield
+    except Exception as error:
+        if run.started and not isinstance(error, Error):
+            rank = run.processes.rank
+            path = run.folder / (f"traceback-{rank}.txt" if rank else "traceback.txt")
+            write_text(path, traceback.format_exc())
+            error.add_note(f"{EVIDENCE}: {path}")
+        raise
 
 
 @contextlib.contextmanager

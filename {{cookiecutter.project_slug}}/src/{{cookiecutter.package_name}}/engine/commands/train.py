@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from .. import registry
 from ..arguments import Parser, add_task, docstring
 from ..config import Config, to_dict
 from ..console import shown
+from ..errors import EVIDENCE, RunError, on_one_line, place
 
 USAGE = "[TASK[/PRESET]] [--config FILE] [--accelerator NAME|FILE] [--KEY VALUE ...]"
 KEYS = "task"
@@ -93,7 +95,14 @@ def train(config: Config, module: type | None = None) -> Path:
 def _train_one(config: Config) -> int:
     from ..folder import FOLDER_FILE
 
-    folder = train(config)
+    try:
+        folder = train(config)
+    except Exception as error:
+        kept = next((note for note in getattr(error, "__notes__", ()) if note.startswith(EVIDENCE)), "")
+        if not kept:  # one that is told in its own words, or that comes before there is a run
+            raise
+        print(on_one_line(f"error: {type(error).__name__}: {error} ({place(error)})"), file=sys.stderr)
+        raise RunError(kept) from error
     leads = registry.frameworks()[config.framework].join(config).rank == 0
     if not leads or not (folder / "result.json").exists():
         return 0
