@@ -58,6 +58,15 @@ def run_tests_of(tmp_path_factory):
 QUICK = ("-m", "not slow")  # as the project's `make test` has it
 
 
+def each_with_one(tasks):
+    """Each task with one of the frameworks, as each takes minutes; with the other, it is slow."""
+    return [
+        pytest.param(framework, task, marks=[pytest.mark.slow] * ((i + j) % 2))
+        for i, task in enumerate(tasks)
+        for j, framework in enumerate(FRAMEWORKS)
+    ]
+
+
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_hiding_a_framework_hides_it(tmp_path, framework):
     package = {"lightning": "torch", "nnx": "jax"}[framework]
@@ -70,8 +79,7 @@ def test_a_project_with_everything_passes_its_own_tests_and_the_proofs_of_the_en
     run_tests_of(bake(tmp_path), *QUICK, processes=2)  # the longest
 
 
-@pytest.mark.parametrize("framework", FRAMEWORKS)
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(("framework", "task"), each_with_one(TASKS))
 def test_a_project_with_one_task_and_one_framework_passes_its_own_tests(run_tests_of, tmp_path, framework, task):
     """Without features: those only add."""
     [other] = set(FRAMEWORKS) - {framework}
@@ -112,15 +120,9 @@ def test_the_proofs_of_the_engine_that_need_no_task_pass_without_the_other_frame
 
 
 OTHER_TASKS = sorted(TASKS)[1:]  # the project with everything runs with the first
-# Each task with one of the frameworks, as each takes minutes; with the other, it is slow.
-EACH_ALONE = [
-    pytest.param(framework, task, marks=[pytest.mark.slow] * ((i + j) % 2))
-    for i, task in enumerate(OTHER_TASKS)
-    for j, framework in enumerate(FRAMEWORKS)
-]
 
 
-@pytest.mark.parametrize(("framework", "task"), EACH_ALONE)
+@pytest.mark.parametrize(("framework", "task"), each_with_one(OTHER_TASKS))
 def test_what_holds_with_any_task_holds_in_a_project_with_each_alone(run_tests_of, tmp_path, framework, task):
     [other] = set(FRAMEWORKS) - {framework}
     project, hidden = bake(tmp_path, framework=framework, tasks=task), without(other, tmp_path / "hide")

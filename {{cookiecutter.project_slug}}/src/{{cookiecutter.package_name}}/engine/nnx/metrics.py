@@ -11,7 +11,7 @@ def collected(name: str) -> type[metrics.CollectingMetric]:
     """An output of every real example, [examples, ...], on the host: of those of which any of the `mask` is true."""
 
     @struct.dataclass
-    class Collected(metrics.CollectingMetric.from_outputs((name, "mask"))):
+    class Collected(metrics.CollectingMetric.from_outputs((name, "mask"))):  # type: ignore[misc]  # made here
         def compute(self) -> np.ndarray:
             found = super().compute()
             mask = found["mask"]
