@@ -16,7 +16,7 @@ TORCH ?= $(if $(WHEEL),torch==$(word 2,$(subst -, ,$(notdir $(WHEEL)))),--torch-
 BIN := .venv/bin
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --group dev
 BAKE := $(BIN)/cookiecutter --no-input --default-config --overwrite-if-exists .
-EVERYTHING := framework=both tasks=all features=compare,export,scale,engine_tests
+EVERYTHING := framework=both tasks=all features=compare,export,scale,tune,engine_tests
 SOURCE := {{cookiecutter.project_slug}}/src/{{cookiecutter.package_name}}
 
 .PHONY: help demo test test-slow audit dev bench lint clean
@@ -83,6 +83,6 @@ clean:
 	$(UV)
 	rm -rf $(BUILD)/install
 	$(BAKE) --output-dir $(BUILD)/install $(EVERYTHING) > /dev/null
-	$(UV) --no-sources --requirements $(BUILD)/install/my-project/pyproject.toml --extra cpu --extra export --extra compare $(TORCH)
+	$(UV) --no-sources --requirements $(BUILD)/install/my-project/pyproject.toml --extra cpu --extra export --extra compare --extra tune $(TORCH)
 	rm -rf $(BUILD)/install
 	touch $@

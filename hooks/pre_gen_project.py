@@ -18,13 +18,13 @@ import unicodedata
 # what a full project declares and imports.
 DISTRIBUTIONS = (
     "argcomplete clu filelock flatbuffers flax hypothesis jax jaxlib jsonargparse lightning matplotlib mypy numpy "
-    "onnx onnxruntime onnxscript optax orbax-checkpoint packaging pillow pip pytest pytest-xdist python python3 "
+    "onnx onnxruntime onnxscript optax optuna orbax-checkpoint packaging pillow pip pytest pytest-xdist python python3 "
     "pytorch-lightning pyyaml ruff safetensors setuptools tensorboard torch torchmetrics tqdm types-pyyaml "
     "types-tqdm uv wheel"
 ).split()
 IMPORTS = (
     "argcomplete clu filelock flatbuffers flax google hypothesis jax jaxlib jsonargparse lightning matplotlib "
-    "mypy numpy onnx onnxruntime onnxscript optax orbax packaging pil pip pytest pytorch_lightning ruff "
+    "mypy numpy onnx onnxruntime onnxscript optax optuna orbax packaging pil pip pytest pytorch_lightning ruff "
     "safetensors setuptools tensorboard torch torchmetrics tqdm uv xdist yaml"
 ).split()
 OWN_FOLDERS = "build configs data dist launch runs src test tests train".split()

@@ -32,6 +32,7 @@ DISTRIBUTIONS = {
     "matplotlib": "matplotlib",
     "numpy": "numpy",
     "optax": "optax",
+    "optuna": "optuna",
     "orbax": "orbax-checkpoint",
     "packaging": "packaging",
     "safetensors": "safetensors",
@@ -54,7 +55,7 @@ CHOICES = [
         "accelerator": accelerator,
         "license": TABLES["license"][(number + shift) % 4],
         "tasks": TASKS[number % len(TASKS)] if shift else "all",
-        "features": (EVERY_FEATURE, "none", "all", *FEATURES[:-1])[(number + shift) % 6],
+        "features": (EVERY_FEATURE, "none", "all", *FEATURES[:-1])[(number + shift) % (len(FEATURES) + 2)],
     }
     for number, (framework, accelerator) in enumerate(
         pair for pair in product(TABLES["framework"], TABLES["accelerator"]) if pair != ("lightning", "tpu")

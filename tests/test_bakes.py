@@ -53,7 +53,7 @@ def expected_files(framework, tasks, features, **_):
             if room == "engine":
                 wanted &= not {*inner} & {*FEATURES} - {*features}
                 wanted &= stem != "formats" or "export" in features
-                wanted &= stem != "apart" or framework == "both" or bool({"compare", "scale"} & {*features})
+                wanted &= stem != "apart" or framework == "both" or bool({"compare", "scale", "tune"} & {*features})
                 wanted &= not {*inner} & {"twins", "portable", "convert"} or framework == "both"
                 wanted &= "/".join(inner) not in READERS or "/".join(inner) in readers
         if folders[:1] == ["tests"]:
@@ -141,10 +141,14 @@ def test_a_project_declares_exactly_what_it_imports(baked, framework):
     about = about_of(project)
     extras = about["project"]["optional-dependencies"]
     assert declared(extras["compare"]) == {"matplotlib"}
-    assert declared(about["project"]["dependencies"]) | {"matplotlib"} == {DISTRIBUTIONS[name] for name in imported}
+    assert declared(extras["tune"]) == {"matplotlib", "optuna"}
+    brought = declared(about["project"]["dependencies"]) | declared(extras["tune"])
+    assert brought == {DISTRIBUTIONS[name] for name in imported}
     for extra, names in extras.items():
         wheels = declared(names) <= declared(about["project"]["dependencies"])
-        assert wheels or extra in ("export", "compare"), "an extra chooses wheels, or brings what is rarely needed"
+        assert wheels or extra in ("export", "compare", "tune"), (
+            "an extra chooses wheels, or brings what is rarely needed"
+        )
 
 
 @pytest.mark.parametrize("framework", EACH_FRAMEWORK)

@@ -33,6 +33,7 @@ FILES = [
     "src/p/engine/commands/convert.py",
     "src/p/engine/commands/export.py",
     "src/p/engine/commands/train.py",
+    "src/p/engine/commands/tune.py",
     "src/p/engine/compare/report.py",
     "src/p/engine/data/files.py",
     "src/p/engine/data/tables.py",
@@ -48,6 +49,7 @@ FILES = [
     "src/p/engine/lightning/__init__.py",
     "src/p/engine/lightning/deep/module.py",
     "src/p/engine/nnx/__init__.py",
+    "src/p/engine/tune/study.py",
     "src/p/engine/twins/bridge.py",
     "src/p/tasks/__init__.py",
     "src/p/models/__init__.py",
@@ -72,6 +74,7 @@ FILES = [
     "tests/engine/test_twins.py",
     "tests/engine/test_twins_compare.py",
     "tests/engine/test_compare.py",
+    "tests/engine/test_tune.py",
     "tests/engine/test_export_imagery.py",
     *(f"tests/engine/test_{task}_data.py" for task in ROWS),
     *(f"tests/engine/test_{kind}_{task}.py" for kind in ("lightning", "twins", "metrics") for task in ROWS),
@@ -84,13 +87,13 @@ FILES = [
     "src/p/models/layers/nnx.py",
 ]
 FEATURE_SETS = [
-    *chain.from_iterable(combinations(("compare", "export", "scale"), size) for size in range(4)),
-    ("compare", "export", "scale", "engine_tests"),
+    *chain.from_iterable(combinations(("compare", "export", "scale", "tune"), size) for size in range(5)),
+    ("compare", "export", "scale", "tune", "engine_tests"),
 ]
 TASK_SETS = list(chain.from_iterable(combinations(ROWS, size) for size in range(1, len(ROWS) + 1)))
 
 
-def answers(framework="both", tasks="all", features="compare,export,scale,engine_tests", rows=ROWS, **others):
+def answers(framework="both", tasks="all", features="compare,export,scale,tune,engine_tests", rows=ROWS, **others):
     given = {"_tasks": rows, "framework": framework, "tasks": tasks, "features": features, "license": "MIT"}
     return {**TABLES, **given, **others}
 
@@ -120,10 +123,12 @@ def expected(framework, tasks, features):
     if both:
         files |= {"src/p/engine/twins/bridge.py", "src/p/engine/commands/convert.py", "tests/test_twins.py"}
         files |= {"src/p/engine/lightning/portable.py"}
-    if both or {"compare", "scale"} & {*features}:
+    if both or {"compare", "scale", "tune"} & {*features}:
         files |= {"src/p/engine/apart.py"}
     if "compare" in features:
         files |= {"src/p/engine/commands/compare.py", "src/p/engine/compare/report.py"}
+    if "tune" in features:
+        files |= {"src/p/engine/commands/tune.py", "src/p/engine/tune/study.py"}
     if "export" in features:
         files |= {"src/p/engine/commands/export.py", "src/p/engine/export.py"}
         files |= {"src/p/engine/lightning/export.py"} if lightning else set()
@@ -141,7 +146,7 @@ def expected(framework, tasks, features):
 def _proofs(tasks, families, lightning, nnx):
     """Of the engine, which come with all other features."""
     chosen = ["lightning"] * lightning + ["nnx"] * nnx + ["twins"] * (lightning and nnx)
-    names = ["run", "compare", "export_imagery", *(f"{task}_data" for task in tasks)]
+    names = ["run", "compare", "tune", "export_imagery", *(f"{task}_data" for task in tasks)]
     names += ["tables"] * bool({"table", "text"} & {*tasks})
     names += [f"metrics_{task}" for task in tasks]
     names += ["lightning", "lightning_resume", "lightning_scale"] * lightning + ["nnx", "nnx_resume"] * nnx
@@ -161,7 +166,7 @@ def test_exactly_the_files_of_the_chosen_frameworks_tasks_and_features_stay(fram
 
 
 def test_all_features_are_all_but_the_proofs_of_the_engine():
-    assert post.kept(answers(features="all"), FILES) == post.kept(answers(features="compare, export,scale"), FILES)
+    assert post.kept(answers(features="all"), FILES) == post.kept(answers(features="compare, export,scale,tune"), FILES)
 
 
 def test_all_means_every_task():

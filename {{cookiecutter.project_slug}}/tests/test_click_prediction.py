@@ -193,3 +193,14 @@ def test_charts_draw_how_reliable_probabilities_are():
     counts, predicted = histogram(np.array([0.0, 1.0]), np.array([1, 0]))
     picture = task.charts({"scores": np.stack([*counts, predicted])}, {})["reliability_diagram"]
     assert picture.dtype == np.uint8 and picture.shape[-1] == 3
+
+
+def test_precision_and_recall_go_by_the_probability():
+    rng = np.random.default_rng(0)
+    logits, labels = 2 * rng.normal(size=1000), rng.integers(0, 2, 1000)
+    counts, predicted = histogram(logits, labels)
+    found = task.charts({"scores": np.stack([*counts, predicted])}, {})["precision_recall"].counts
+    for i in (0, 50, 100, 199):
+        above = 1 / (1 + np.exp(-logits)) >= i / 200
+        wanted = [(above & (labels == label)).sum() for label in (0, 1)]
+        assert found[:, i:].sum(1) == pytest.approx(wanted, abs=2)  # within the width of a bin

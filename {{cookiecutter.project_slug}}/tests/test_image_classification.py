@@ -161,7 +161,7 @@ def test_pictures_tell_right_from_wrong_by_colour():
         examples(batch, {"logits": np.eye(2, dtype=np.float32)[[guess]]}, spec)["examples"].astype(int)
         for guess in (0, 1)
     )
-    greener = [int((pixels[:14, :, 1] - pixels[:14, :, 0]).sum()) for pixels in (right, wrong)]
+    greener = [int((pixels[:48, :, 1] - pixels[:48, :, 0]).sum()) for pixels in (right, wrong)]
     assert greener[0] > 0 > greener[1]
 
 

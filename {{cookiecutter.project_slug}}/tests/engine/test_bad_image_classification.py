@@ -11,9 +11,9 @@ from PIL import Image
 
 from {{cookiecutter.package_name}}.engine import task as tasks
 from {{cookiecutter.package_name}}.engine.data import files as data_files
+from {{cookiecutter.package_name}}.engine.data import image_sets
 from {{cookiecutter.package_name}}.engine.errors import InputError
 from {{cookiecutter.package_name}}.engine.registry import load_config
-from {{cookiecutter.package_name}}.tasks.image_classification import data
 
 SKIP = "--data.skip_bad=true"
 DAMAGED = ["train/cat/03.jpg", "train/dog/00.jpg", "val/dog/01.jpg"]
@@ -78,7 +78,7 @@ def test_a_run_without_bad_images_is_that_of_images_that_never_had_them(photos, 
 
 def test_what_can_be_read_is_asked_of_every_file_once(photos, monkeypatch):
     load(photos, SKIP)
-    monkeypatch.setattr(data, "read_image", lambda *args, **options: pytest.fail("an image was read again"))
+    monkeypatch.setattr(image_sets, "read_image", lambda *args, **options: pytest.fail("an image was read again"))
     assert len(load(photos, SKIP).train) == 22
 
 
@@ -134,12 +134,12 @@ def test_sizes_in_a_header_that_are_not_those_of_the_file_are_one_line(tmp_path,
     header = bytes([0, 0, 8, 3]) + b"".join(size.to_bytes(4, "big") for size in sizes)
     (tmp_path / "a.gz").write_bytes(gzip.compress(header + bytes(9)))
     with pytest.raises(InputError, match=what):
-        data.read_idx(tmp_path / "a.gz", 3)
+        image_sets.read_idx(tmp_path / "a.gz", 3)
 
 
 def test_images_without_pixels_are_one_line(project):
     (project / "data" / "mnist").mkdir(parents=True)
-    for remote in data.MNIST_FILES:
+    for remote in image_sets.MNIST_FILES:
         sizes = (4, 0, 28) if "images" in remote.name else (4,)
         header = bytes([0, 0, 8, len(sizes)]) + b"".join(size.to_bytes(4, "big") for size in sizes)
         (project / "data" / "mnist" / remote.name).write_bytes(gzip.compress(header + bytes(4 * (len(sizes) == 1))))
@@ -151,7 +151,7 @@ def load_arrays(*options):
     return tasks.find("image_classification").load(load_config("image_classification/mnist", list(options)), None)
 
 
-READERS = {"idx": lambda path: data.read_idx(path, 1), "cifar": data.read_cifar}
+READERS = {"idx": lambda path: image_sets.read_idx(path, 1), "cifar": image_sets.read_cifar}
 
 
 @pytest.mark.parametrize("name", READERS)

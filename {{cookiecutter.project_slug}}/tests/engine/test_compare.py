@@ -90,7 +90,7 @@ def test_the_terminal_shows_every_figure_the_verdict_and_where_the_report_is(com
     assert [name for name in names if not any(line.startswith(name) for line in lines)] == []
     assert lines[0].split() == FRAMEWORKS
     assert f"Report: {folder / 'report.html'}" in lines
-    assert lines[-1].startswith("See them: tensorboard --logdir ")
+    assert lines[-1].startswith("See them: python -m ") and " board " in lines[-1]
 
 
 @draws

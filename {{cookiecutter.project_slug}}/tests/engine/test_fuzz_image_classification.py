@@ -5,7 +5,7 @@ import gzip
 import pytest
 from hostile import QUICK, data_or_one_line, each_of, mutations, tries
 
-from {{cookiecutter.package_name}}.tasks.image_classification.data import read_cifar, read_idx
+from {{cookiecutter.package_name}}.engine.data.image_sets import read_cifar, read_idx
 
 
 def idx(*shape):

@@ -13,12 +13,12 @@ from PIL import Image
 
 from {{cookiecutter.package_name}}.engine import task as tasks
 from {{cookiecutter.package_name}}.engine.data import files as data_files
+from {{cookiecutter.package_name}}.engine.data import image_sets
 from {{cookiecutter.package_name}}.engine.data.download import Remote
 from {{cookiecutter.package_name}}.engine.errors import InputError
 from {{cookiecutter.package_name}}.engine.folder import read_result, read_spec
 from {{cookiecutter.package_name}}.engine.registry import frameworks, load_config
-from {{cookiecutter.package_name}}.tasks.image_classification import data
-from {{cookiecutter.package_name}}.tasks.image_classification.data import CIFAR10_ARCHIVE, FASHION_MNIST_FILES, MNIST_FILES
+from {{cookiecutter.package_name}}.engine.data.image_sets import CIFAR10_ARCHIVE, FASHION_MNIST_FILES, MNIST_FILES
 
 FRAMEWORKS = list(frameworks())
 TASK = tasks.find("image_classification")
@@ -139,7 +139,7 @@ def archive(cifar, tmp_path_factory):
 def published(archive, monkeypatch):
     """The archive stands where CIFAR-10 is fetched from."""
     md5 = hashlib.md5(archive.read_bytes()).hexdigest()
-    monkeypatch.setattr(data, "CIFAR10_ARCHIVE", Remote(archive.name, archive.as_uri(), md5))
+    monkeypatch.setattr(image_sets, "CIFAR10_ARCHIVE", Remote(archive.name, archive.as_uri(), md5))
 
 
 def test_cifar_is_read_in_its_colours(cifar):

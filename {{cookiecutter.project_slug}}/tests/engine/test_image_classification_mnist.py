@@ -15,11 +15,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from {{cookiecutter.package_name}}.engine import task as tasks
 from {{cookiecutter.package_name}}.engine import workflow
 from {{cookiecutter.package_name}}.engine.data import files as data_files
+from {{cookiecutter.package_name}}.engine.data import image_sets
 from {{cookiecutter.package_name}}.engine.data.download import Remote
 from {{cookiecutter.package_name}}.engine.folder import read_config, read_result
 from {{cookiecutter.package_name}}.engine.registry import frameworks, load_config
-from {{cookiecutter.package_name}}.tasks.image_classification import data
-from {{cookiecutter.package_name}}.tasks.image_classification.data import MNIST_FILES, read_idx
+from {{cookiecutter.package_name}}.engine.data.image_sets import MNIST_FILES, read_idx
 
 FRAMEWORKS = list(frameworks())
 TASK = tasks.find("image_classification")
@@ -117,11 +117,12 @@ def tags(folder):
 def test_the_tags_are_those_that_are_promised(folder):
     scalars = {f"train/{name}" for name in "loss learning_rate grad_norm steps_per_second examples_per_second".split()}
     scalars |= {"train/epoch", "train/memory_bytes"}
-    others = {"config", "parameters", "val/examples", "_hparams_/session_start_info", "_hparams_/session_end_info"}
+    others = {"config", "parameters", "val/examples", "custom_scalars__config__"}
+    others |= {"_hparams_/session_start_info", "_hparams_/session_end_info"}
     for split in ("val", "test"):
         scalars |= {f"{split}/loss", f"{split}/accuracy", f"{split}/top5_accuracy"}
         others |= {f"{split}/confusion_matrix", f"{split}/per_class_accuracy"}
-    assert {tag for tag in tags(folder) if not tag.startswith("params/")} == scalars | others
+    assert {tag for tag in tags(folder) if not tag.startswith("weights/")} == scalars | others
 
 
 # Prediction.
@@ -392,7 +393,7 @@ def test_validation_is_the_same_for_every_seed(miniature):
 def test_mnist_is_downloaded_where_that_is_asked_for(miniature, tmp_path, monkeypatch):
     files = [miniature / "mnist" / file.name for file in MNIST_FILES]
     remotes = [Remote(path.name, path.as_uri(), hashlib.md5(path.read_bytes()).hexdigest()) for path in files]
-    monkeypatch.setattr(data, "MNIST_FILES", remotes)
+    monkeypatch.setattr(image_sets, "MNIST_FILES", remotes)
     dataset(f"--data.root={tmp_path}", "--data.download=true", "--data.verify=true")
     assert [(tmp_path / "mnist" / path.name).read_bytes() for path in files] == [path.read_bytes() for path in files]
 
@@ -443,14 +444,14 @@ def shown(count, channels=1):
     return name, pixels
 
 
-@pytest.mark.parametrize(("count", "height"), [(1, 110), (8, 110), (9, 220), (16, 220), (40, 220)])
+@pytest.mark.parametrize(("count", "height"), [(1, 192), (8, 384), (9, 576), (16, 768), (40, 768)])
 def test_pictures_are_a_grid_of_at_most_sixteen(count, height):
     name, pixels = shown(count)
-    assert (name, pixels.shape, pixels.dtype) == ("examples", (height, 768, 3), np.uint8)
+    assert (name, pixels.shape, pixels.dtype) == ("examples", (height, 576, 3), np.uint8)
 
 
 def test_pictures_may_have_colours():
-    assert shown(3, channels=3)[1].shape == (110, 768, 3)
+    assert shown(3, channels=3)[1].shape == (192, 576, 3)
 
 
 COUNTS = np.array([[8, 2, 0], [0, 10, 0], [3, 3, 0]])  # of the third class, all are taken for others
@@ -464,16 +465,17 @@ def test_a_class_without_examples_has_no_accuracy():
 
 def test_a_confusion_matrix_is_darkest_where_a_class_is_predicted_most():
     pixels = TASK.charts({"confusion": COUNTS}, ANIMALS)["confusion_matrix"]
-    cell = 640 // 3
-    corners = pixels[32 + 3 :: cell, 96 + 1 :: cell, 0].astype(int)  # beside the numbers
-    assert corners.tolist() == [[51, 204, 255], [255, 0, 255], [128, 128, 255]]
+    cell = 520 // 3
+    inside = slice(len(pixels) - 8 - 3 * cell + 4, -8, cell)  # in the corner of each cell, beside its number
+    corners = pixels[inside, inside, 0].astype(int)
+    assert corners.tolist() == [[34, 145, 255], [255, 8, 255], [80, 80, 255]]  # by the root of the share
 
 
 @pytest.mark.parametrize("classes", [1, 2, 26, 27, 100, 1000])
 def test_a_confusion_matrix_may_have_any_number_of_classes(classes):
     spec = {"classes": [f"class {i}" for i in range(classes)]}
     pixels = TASK.charts({"confusion": np.eye(classes, dtype=np.int64)}, spec)["confusion_matrix"]
-    assert pixels.dtype == np.uint8 and max(pixels.shape) <= 1024
+    assert pixels.dtype == np.uint8 and 400 <= max(pixels.shape) <= 1300
 
 
 def test_the_metrics_count_every_example_once_and_know_the_five_likeliest(cli, framework, folder, miniature):

@@ -209,7 +209,7 @@ def test_what_is_frozen_is_marked_and_counted(project, has, plain):
     text = events.Tensors("parameters")[0].tensor_proto.string_val[0].decode()
     assert "| spare (frozen) | 3 x 4 | 12 |" in text and text.count("(frozen)") == 1
     assert f"| trained | | {result['trained_parameters']:,} |" in text
-    assert "params/spare" in events.Tags()["tensors"]
+    assert "weights/spare" in events.Tags()["tensors"]
 
 
 def _add_spare(model):

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from {{cookiecutter.package_name}}.engine import folder as run_files
 from {{cookiecutter.package_name}}.engine import run as runs
@@ -897,6 +898,19 @@ def tags_of(folder):
     events = EventAccumulator(str(folder), size_guidance={"tensors": 0}).Reload()
     found = [tag for tag in events.Tags()["tensors"] for _ in events.Tensors(tag)]
     return sorted("hparams" if tag.startswith("_hparams_/") else tag for tag in found)
+
+
+def test_hyper_parameters_are_what_is_varied_and_not_where_a_run_was(begin):
+    run = begin()
+    run.close()
+    events = EventAccumulator(str(run.folder)).Reload()
+    content = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    info = HParamsPluginData.FromString(content).session_start_info
+    names = {name.strip() for name in info.hparams}
+    assert {"framework", "seed", "model.name", "data.batch_size", "optimizer.learning_rate", "trainer.epochs"} < names
+    assert [name for name in names if name.startswith("accelerator.")] == ["accelerator.precision"]
+    assert names & {"task", "name", "run_dir", "data.root", "data.workers", "trainer.log_every", "debug"} == set()
+    assert info.group_name == f"{run.config.framework}/{run.folder.name} {'/'.join(run.folder.parts[-4:-2])}"
 
 
 @pytest.fixture

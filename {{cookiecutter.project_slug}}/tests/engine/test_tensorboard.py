@@ -6,16 +6,17 @@ import os
 import re
 import subprocess
 import sys
+import time
 import urllib.request
-import warnings
+import wave
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from tensorboard import program
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams import plugin_data_pb2
 from tensorboard.util.tensor_util import make_ndarray
 
@@ -107,18 +108,18 @@ def test_an_image_comes_back_with_its_size_and_its_pixels(writer, tmp_path):
 
 
 def test_a_histogram_counts_every_value(writer, tmp_path):
-    writer.histogram(5, "params/hidden/kernel", np.linspace(-1, 1, 60, dtype=np.float32).reshape(3, 4, 5))
+    writer.histogram(5, "weights/hidden/kernel", np.linspace(-1, 1, 60, dtype=np.float32).reshape(3, 4, 5))
     writer.close()
-    [(step, buckets)] = values(tmp_path, "params/hidden/kernel")
+    [(step, buckets)] = values(tmp_path, "weights/hidden/kernel")
     assert (step, buckets[:, 2].sum(), buckets[0, 0], buckets[-1, 1]) == (5, 60, -1, 1)
-    assert plugin(tmp_path, "params/hidden/kernel").plugin_name == "histograms"
+    assert plugin(tmp_path, "weights/hidden/kernel").plugin_name == "histograms"
 
 
 @pytest.mark.parametrize("array", [np.zeros(7), np.ones(1), np.float64(2.0)], ids=["equal", "single", "scalar"])
 def test_a_histogram_of_equal_values_can_be_written(writer, tmp_path, array):
-    writer.histogram(5, "params/bias", array)
+    writer.histogram(5, "weights/bias", array)
     writer.close()
-    [(_, buckets)] = values(tmp_path, "params/bias")
+    [(_, buckets)] = values(tmp_path, "weights/bias")
     assert buckets[:, 2].sum() == np.size(array)
 
 
@@ -130,6 +131,50 @@ def test_hyper_parameters_come_back_with_their_values_and_their_run(writer, tmp_
     found = {name: getattr(value, value.WhichOneof("kind")) for name, value in info.hparams.items()}
     assert found == {"seed": 3, "optimizer.name": "sgd", "data.download": True, "rate": 0.5}
     assert info.group_name == "task/preset/x/001"
+
+
+def test_hyper_parameters_that_come_first_are_before_all_others_in_the_alphabet(writer, tmp_path):
+    writer.hparams({"a": 1, "rate": 0.5, "model": "x"}, "run", ["rate", "model"])
+    writer.close()
+    data = plugin_data_pb2.HParamsPluginData.FromString(plugin(tmp_path, "_hparams_/session_start_info").content)
+    assert [name.strip() for name in sorted(data.session_start_info.hparams)] == ["rate", "model", "a"]
+
+
+def test_a_sound_comes_back_as_it_was(writer, tmp_path):
+    samples = np.array([0, 0.5, -1, 1, 2], np.float32)  # the last is louder than can be
+    writer.sound(2, "val/speech", samples, 8000)
+    writer.close()
+    [(step, found)] = values(tmp_path, "val/speech")
+    with wave.open(io.BytesIO(found[0, 0])) as file:
+        assert (file.getframerate(), file.getnchannels()) == (8000, 1)
+        back = np.frombuffer(file.readframes(len(samples)), "<i2") / (2**15 - 1)
+    assert step == 2 and back == pytest.approx([0, 0.5, -1, 1, 1], abs=1e-4)
+    assert plugin(tmp_path, "val/speech").plugin_name == "audio"
+
+
+def test_precision_and_recall_are_those_of_each_threshold(writer, tmp_path):
+    rng = np.random.default_rng(0)
+    positive, place = rng.random(200) < 0.3, rng.integers(0, 5, 200)  # of a probability of place / 4
+    writer.precision_recall(2, "val/curve", np.stack([np.bincount(place[positive == k], minlength=5) for k in (0, 1)]))
+    writer.close()
+    [(step, found)] = values(tmp_path, "val/curve")
+    for i, column in enumerate(found.T):
+        chosen = place >= i
+        tp, fp = (positive & chosen).sum(), (~positive & chosen).sum()
+        fn, tn = (positive & ~chosen).sum(), (~positive & ~chosen).sum()
+        assert column == pytest.approx([tp, fp, tn, fn, tp / max(tp + fp, 1), tp / (tp + fn)])
+    assert (step, found.shape) == (2, (6, 5))
+    assert plugin(tmp_path, "val/curve").plugin_name == "pr_curves"
+
+
+def test_a_chart_has_the_tags_that_it_names_and_no_other(writer, tmp_path):
+    writer.charts({"loss": ["train/loss", "val/loss"]})
+    writer.close()
+    [(step, layout)] = values(tmp_path, "custom_scalars__config__")
+    [chart] = Layout.FromString(layout.item()).category[0].chart
+    tags = ("train/loss", "val/loss", "train/loss/generator", "train/lossy", "pretrain/loss")
+    assert (step, chart.title) == (0, "loss")
+    assert [tag for tag in tags if any(re.match(one, tag) for one in chart.multiline.tag)] == ["train/loss", "val/loss"]
 
 
 def test_no_run_says_which_columns_all_runs_have(writer, tmp_path):
@@ -194,7 +239,7 @@ def test_cut_keeps_every_kind_of_event(writer, tmp_path):
     writer.hparams({"seed": 3}, "run")
     writer.text(0, "config", "text")
     writer.image(2, "val/examples", PICTURE)
-    writer.histogram(2, "params/bias", np.ones(3))
+    writer.histogram(2, "weights/bias", np.ones(3))
     writer.close()
     before = read(tmp_path).Tags()["tensors"]
     cut(tmp_path, 2)
@@ -244,47 +289,68 @@ def test_cut_of_a_folder_without_events_does_nothing(tmp_path):
 # The program itself.
 
 
+ALL = ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"]
+LOADERS = {"fast": ("--reload_interval", "1"), "slow": ("--load_fast", "false", "--reload_interval", "1")}
+
+
 @pytest.fixture(scope="module")
-def board(tmp_path_factory):
-    """`board(path, body)` is an answer of TensorBoard, which shows two runs of equal hyper-parameters."""
+def logs(tmp_path_factory):
+    """Two runs of equal hyper-parameters, of tasks that monitor something else."""
     folder = tmp_path_factory.mktemp("runs")
-    for name in ("001", "002"):
+    for name, monitor in (("001", "val/accuracy"), ("002", "val/auc")):
         writer = Writer(folder / name)
-        writer.hparams({"seed": 3}, name)
+        writer.hparams({"accelerator.precision": "float32", "seed": 3, "optimizer.learning_rate": 0.1}, name, ["seed"])
+        writer.charts({"loss": ["train/loss"], monitor: [monitor]})
         writer.text(0, "config", "text")
         for step in (1, 2, 3):
-            writer.scalars(step, {"train/loss": 1.0 / step, "val/accuracy": step / 4})
+            writer.scalars(step, {"train/loss": 1.0 / step, monitor: step / 4})
         writer.image(3, "val/examples", PICTURE)
-        writer.histogram(3, "params/bias", np.ones(3))
+        writer.sound(3, "val/speech", np.zeros(80), 8000)
+        writer.precision_recall(3, "val/curve", np.ones((2, 5), int))
+        writer.histogram(3, "weights/kernel", np.ones(3))
         writer.finished(3)
         writer.close()
-    with warnings.catch_warnings():  # loading it warns of its own copy of html5lib
-        warnings.simplefilter("ignore", DeprecationWarning)
-        served = program.TensorBoard()
-    address = ["--host", "127.0.0.1", "--port", "0"]
-    loading = ["--load_fast", "false", "--reload_interval", "0", "--reload_task", "blocking"]
-    served.configure(argv=["tensorboard", "--logdir", str(folder), *address, *loading])
-    url = served.launch()
+    return folder
+
+
+@pytest.fixture(scope="module", params=LOADERS)
+def board(logs, request):
+    """`board(path, body)` is an answer of TensorBoard, which shows `logs`, once with each of its loaders."""
+    options = ["--logdir", logs, "--host", "127.0.0.1", "--port", "0", *LOADERS[request.param]]
+    command = [sys.executable, "-m", "tensorboard.main", *options]
+    served = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    [url] = next(filter(None, (re.findall(r"http://127\S+", line) for line in served.stderr)))
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # of this machine, whatever the environment
 
     def ask(path, body=None):
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{url}data/{path}", data, {"Content-Type": "application/json"})
         with opener.open(request, timeout=60) as response:
-            return json.load(response)
+            return response.read() if "individual" in path else json.load(response)
 
-    return ask
+    ended = time.monotonic() + 60
+    while len(ask("plugin/hparams/session_groups", asked("STATUS_SUCCESS")).get("sessionGroups", ())) < 2:
+        assert time.monotonic() < ended, "TensorBoard has not read the last event of both"
+        time.sleep(0.1)
+    yield ask
+    served.terminate()
+    served.communicate()
+
+
+def asked(*states):
+    return {"startIndex": 0, "sliceSize": 100, "allowedStatuses": states}
 
 
 def test_tensorboard_shows_every_run(board):
     assert board("runs") == ["001", "002"]
 
 
-def test_tensorboard_shows_the_same_scalars_for_each_run(board):
+def test_tensorboard_shows_the_scalars_of_each_run(board):
     tags = board("plugin/scalars/tags")
-    assert {run: sorted(found) for run, found in tags.items()} == dict.fromkeys(
-        ("001", "002"), ["train/loss", "val/accuracy"]
-    )
+    assert {run: sorted(found) for run, found in tags.items()} == {
+        "001": ["train/loss", "val/accuracy"],
+        "002": ["train/loss", "val/auc"],
+    }
 
 
 def test_tensorboard_shows_scalars_over_steps(board):
@@ -295,20 +361,51 @@ def test_tensorboard_shows_scalars_over_steps(board):
 def test_tensorboard_shows_images(board):
     [image] = board("plugin/images/images?run=001&tag=val%2Fexamples&sample=0")
     assert image["step"] == 3
+    png = board(f"plugin/images/individualImage?{image['query']}")
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(png))), PICTURE)
+
+
+def test_tensorboard_plays_sounds(board):
+    [sound] = board("plugin/audio/audio?run=001&tag=val%2Fspeech&sample=0")
+    assert (sound["step"], sound["contentType"]) == (3, "audio/wav")
+    assert board(f"plugin/audio/individualAudio?{sound['query']}").startswith(b"RIFF")
+
+
+def test_tensorboard_draws_precision_over_recall(board):
+    [found] = board("plugin/pr_curves/pr_curves?run=001&tag=val%2Fcurve")["001"]
+    assert (found["step"], found["thresholds"]) == (3, [0, 0.25, 0.5, 0.75, 1])
+    assert found["precision"] == [0.5] * 5
+    assert found["recall"] == pytest.approx([1, 0.8, 0.6, 0.4, 0.2])
+
+
+def test_tensorboard_shows_histograms_and_texts(board):
+    assert board("plugin/histograms/tags")["001"].keys() == {"weights/kernel"}
+    assert board("plugin/text/tags") == {"001": ["config"], "002": ["config"]}
+
+
+def test_tensorboard_draws_the_charts_of_all_runs_and_what_is_the_same_once(board):
+    [category] = board("plugin/custom_scalars/layout")["category"]
+    assert [chart["title"] for chart in category["chart"]] == ["loss", "val/accuracy", "val/auc"]
+
+
+def test_a_chart_of_tensorboard_has_the_points_of_a_run(board):
+    found = board("plugin/custom_scalars/scalars?run=002&tag=train%2Floss%24")
+    assert found["regex_valid"]
+    assert [point[1] for point in found["tag_to_events"]["train/loss"]] == [1, 2, 3]
 
 
 def test_tensorboard_shows_a_row_of_hyper_parameters_for_each_run(board):
-    states = ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"]
-    asked = {"startIndex": 0, "sliceSize": 100, "allowedStatuses": states}
-    groups = board("plugin/hparams/session_groups", asked)["sessionGroups"]
     rows = [
-        (group["name"], group["hparams"]["seed"], {m["name"]["tag"]: m["value"] for m in group["metricValues"]})
-        for group in groups
+        (group["name"], group["hparams"], {m["name"]["tag"]: m["value"] for m in group["metricValues"]})
+        for group in board("plugin/hparams/session_groups", asked(*ALL))["sessionGroups"]
     ]
-    metrics = {"train/loss": pytest.approx(1 / 3), "val/accuracy": 0.75}
-    assert sorted(rows, key=lambda row: row[0]) == [("001", 3, metrics), ("002", 3, metrics)]
+    given = {" seed": 3, "accelerator.precision": "float32", "optimizer.learning_rate": 0.1}
+    assert sorted(rows, key=lambda row: row[0]) == [
+        ("001", given, {"train/loss": pytest.approx(1 / 3), "val/accuracy": 0.75}),
+        ("002", given, {"train/loss": pytest.approx(1 / 3), "val/auc": 0.75}),
+    ]
 
 
-def test_tensorboard_shows_a_finished_run_as_done(board):
-    asked = {"startIndex": 0, "sliceSize": 100, "allowedStatuses": ["STATUS_SUCCESS"]}
-    assert len(board("plugin/hparams/session_groups", asked)["sessionGroups"]) == 2
+def test_the_columns_that_come_first_are_the_first_of_tensorboard(board):
+    infos = board("plugin/hparams/experiment", {})["hparamInfos"]
+    assert [info["name"].strip() for info in infos] == ["seed", "accelerator.precision", "optimizer.learning_rate"]

@@ -16,26 +16,56 @@ from .errors import Error, RunError
 from .folder import FOLDER_FILE
 
 Value = TypeVar("Value")
+FOLLOWS = "TRAIN_ENDS_WITH_ITS_STDIN"
+ASK_EVERY = 1.0  # seconds
 
 
-def train_apart(words: list[str]) -> tuple[int, Path | None]:
-    """Trains in another process. Returns its exit code, and the run's folder where it got to the end."""
+def train_apart(words: list[str], unwanted: Callable[[], bool] | None = None) -> tuple[int, Path | None]:
+    """Trains in another process. Returns its exit code, and the run's folder where it got to the end.
+
+    Where this process ends, so does that, with its state saved. unwanted: asked all the time; where it says so, too.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch, "folder")
         command = [sys.executable, "-m", __package__.partition(".")[0], "train", *words]
+        told = {FOLDER_FILE: str(file), FOLLOWS: "true"}
         # A session of its own, as a terminal's Ctrl-C would reach it twice: signals to this process are passed on once.
-        child = subprocess.Popen(command, env={**os.environ, FOLDER_FILE: str(file)}, start_new_session=True)
+        child = subprocess.Popen(command, env=os.environ | told, stdin=subprocess.PIPE, start_new_session=True)
         before = {
             number: signal.signal(number, lambda n, _: child.send_signal(n))
             for number in (signal.SIGINT, signal.SIGTERM)
         }
         try:
-            code = child.wait()
+            while (code := _code(child, ASK_EVERY if unwanted else None)) is None:
+                if unwanted and unwanted():
+                    child.terminate()
+                    unwanted = None
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+            if child.stdin:
+                child.stdin.close()
         # A child that a signal killed has a negative code; a shell would say 128 + its number.
         return code if code >= 0 else 128 - code, Path(file.read_text(encoding="utf-8")) if file.exists() else None
+
+
+def _code(child: subprocess.Popen, seconds: float | None) -> int | None:
+    """The exit code of a process; None where it is not at its end after so long."""
+    try:
+        return child.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def follow() -> None:
+    """In a process of `train_apart`, which holds the other end of its stdin: ends it after the one that started it."""
+
+    def wait() -> None:
+        os.read(0, 1)  # not sys.stdin, whose lock a thread would keep at the end
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    if FOLLOWS in os.environ:
+        threading.Thread(target=wait, daemon=True).start()
 
 
 def apart(call: Callable[..., Value], *arguments: Any) -> Value:

@@ -23,13 +23,14 @@ from .data.files import say_once
 from .data.sources import Arrays, Batch, Dataset, Source, Spec
 from .errors import InputError
 from .meant import closest
-from .task import Field, Inputs, Loss, Overfit, Signature, Task, listed
+from .task import Charts, Field, Inputs, Loss, Overfit, PrecisionRecall, Signature, Sound, Task, listed
 
 __all__ = [
     "STRICT",
     "Arrays",
     "Bad",
     "Batch",
+    "Charts",
     "Config",
     "DataConfig",
     "Dataset",
@@ -44,9 +45,11 @@ __all__ = [
     "Overfit",
     "PositiveFloat",
     "PositiveInt",
+    "PrecisionRecall",
     "Probability",
     "Seed",
     "Signature",
+    "Sound",
     "Source",
     "Spec",
     "Task",

@@ -1,10 +1,11 @@
 """What tasks that tell classes apart share: readable predictions, and what TensorBoard shows beside numbers."""
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from .data.sources import Batch, Spec
 from .task import Field, listed
@@ -35,27 +36,46 @@ def charts(arrays: Mapping[str, np.ndarray], spec: Spec) -> dict[str, np.ndarray
     }
 
 
-def confusion_matrix(counts: np.ndarray, classes: list[str]) -> np.ndarray:
-    """uint8 [height, width, 3]. A row is a true class: the darker, the larger the share that is predicted so."""
+def confusion_matrix(counts: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    """uint8 [height, width, 3]. A row is a true class: the darker, the larger the share that is predicted so.
+
+    To be read at half its size, too. As many classes are named as there is room for.
+    """
     n = len(classes)
-    cell = max(1, 640 // n)
-    labelled = cell >= 24  # room for names and numbers
+    cell = max(1, 520 // n)
+    side = n * cell
+    size = side // 24
+    font: Any = ImageFont.load_default(size)
+    turned: Any = ImageFont.TransposedFont(font, Image.Transpose.ROTATE_90)
+    line = size + 4
+    names = {i: fitted(classes[i], font, side / 4) for i in range(0, n, -(-line // cell))}
+    margin = 2 * line + int(max(map(font.getlength, names.values())))
+    picture = Image.new("RGB", (margin + side + 8, margin + side + 8), "white")
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    shades = np.round(255 * (1 - shares)).astype(np.uint8).repeat(cell, 0).repeat(cell, 1)
-    matrix = Image.fromarray(np.stack([shades, shades, np.full_like(shades, 255)], -1))
-    left, top = (96, 32) if labelled else (16, 16)
-    picture = Image.new("RGB", (left + matrix.width, top + matrix.height), "white")
-    picture.paste(matrix, (left, top))
+    darkness = np.sqrt(shares)[..., None]  # so that few mistakes are seen
+    shades = (255 - darkness * (255 - np.array([8, 48, 107]))).round().astype(np.uint8)
+    picture.paste(Image.fromarray(shades.repeat(cell, 0).repeat(cell, 1)), (margin, margin))
     draw = ImageDraw.Draw(picture)
-    draw.text((2, 2), "true / predicted", fill="black")
-    for i in range(n * labelled):
-        y = top + i * cell + cell // 2 - 5
-        draw.text((4, y), classes[i][:14], fill="black")
-        draw.text((left + i * cell + 2, top - 14), classes[i][: cell // 6], fill="black")
-        for j in np.flatnonzero(counts[i]).tolist():
-            colour = "white" if shares[i, j] > 0.5 else "black"
-            draw.text((left + j * cell + 3, y), str(counts[i, j]), fill=colour)
+    draw.rectangle([margin - 1, margin - 1, margin + side, margin + side], outline="grey", width=2)
+    draw.text((margin + side / 2, 2), "predicted", "black", font, "ma")
+    draw.text((size / 4, margin + (side - font.getlength("true")) / 2), "true", "black", turned)
+    for i, name in names.items():
+        middle = margin + (i + 0.5) * cell
+        draw.text((margin - 6, middle), name, "black", font, "rm")
+        draw.text((middle - size / 2, margin - 6 - font.getlength(name)), name, "black", turned)
+    for i, j in np.argwhere(counts).tolist():
+        if font.getlength(number := str(counts[i, j])) < cell and line <= cell:
+            place = margin + (j + 0.5) * cell, margin + (i + 0.5) * cell
+            draw.text(place, number, "white" if darkness[i, j] > 0.5 else "black", font, "mm")
     return np.asarray(picture)
+
+
+def fitted(text: str, font: Any, most: float) -> str:
+    """The beginning of a text, as wide as there is room; without accents, which Pillow's own font does not have."""
+    text = "".join(mark for mark in unicodedata.normalize("NFKD", text) if not unicodedata.combining(mark))
+    while font.getlength(text) > most:
+        text = f"{text[:-2]}…"
+    return text
 
 
 def per_class_accuracy(counts: np.ndarray, classes: list[str]) -> str:

@@ -102,7 +102,9 @@ class TrainerConfig:
     log_every: NonNegativeInt = option(50, "steps between log entries; 0: once an epoch")
     checkpoint_every: NonNegativeInt = option(0, "steps between checkpoints; 0: once an epoch; the best is always kept")
     histograms: NonNegativeInt = option(
-        10_000, "values of each parameter, at most, that its histogram at a validation is made of; 0: no histograms"
+        10_000,
+        "values, at most, that the histogram of a kernel or embedding at a validation is made of; biases and norms "
+        "have none; 0: no histograms",
     )
     patience: NonNegativeInt = option(0, "stop after so many validations without a new best, after warm-up; 0: never")
     accumulate: PositiveInt = option(1, "micro-batches that a batch is cut into, to save memory")

@@ -248,7 +248,7 @@ def _accelerator(name: str, configs: Path, where: str = "") -> dict[str, Any]:
     return flatten(read_yaml(Path(name) if own else configs / "accelerator" / f"{name}.yaml"), "accelerator.")
 
 
-class _Loader(yaml.SafeLoader):
+class _Composer(yaml.composer.Composer):
     """Without aliases: a few lines of them can stand for more values than there is memory."""
 
     def compose_node(self, parent, index):
@@ -256,6 +256,17 @@ class _Loader(yaml.SafeLoader):
             event = self.peek_event()
             raise yaml.composer.ComposerError(None, None, f"*{event.anchor}: write the value out", event.start_mark)
         return super().compose_node(parent, index)
+
+
+_Parser: Any = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
+
+
+class _Loader(_Composer, _Parser):
+    """libyaml, where it is there, only reads: what is made of it, and refused, is the same without it."""
+
+    def __init__(self, stream: str):
+        _Parser.__init__(self, stream)
+        self.anchors: dict[str, Any] = {}  # of Composer
 
 
 def read_yaml(file: Path) -> dict[str, Any]:

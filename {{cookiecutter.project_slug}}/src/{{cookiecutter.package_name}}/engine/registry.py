@@ -49,7 +49,7 @@ def suggestions(
 def presets() -> dict[str, list[str]]:
     """Of each task, by its name. Imports none of them."""
     folders = {file.parent.name for file in (Path(__file__).parents[1] / "tasks").glob("*/__init__.py")}
-    return {name: sorted(file.stem for file in (_configs() / name).glob("*.yaml")) for name in sorted(folders)}
+    return {name: sorted(file.stem for file in (configs() / name).glob("*.yaml")) for name in sorted(folders)}
 
 
 def check(settings: Config) -> None:
@@ -124,9 +124,10 @@ def _project() -> layers.Project:
     from . import task  # here, as tasks import numpy, which help does without
 
     sections = {name: module.Section for name, module in frameworks().items()}
-    return layers.Project(_configs(), task.find, sections)
+    return layers.Project(configs(), task.find, sections)
 
 
-def _configs() -> Path:
+def configs() -> Path:
+    """The folder of presets."""
     beside = Path(__file__).parents[3] / "configs"  # a checkout, installed as editable
     return beside if beside.is_dir() else Path("configs")

@@ -46,6 +46,12 @@ AGREEING = ("task", "data.name", "optimizer.name")
 PARTS = {"optimizer.ema_decay": bool, "accelerator.precision": lambda name: name == "float16"}
 
 
+# What a row of TensorBoard's HParams has, beside the keys of these sections: what is varied, and explains a result.
+VARIED = ("framework", "seed", "trainer.epochs", "trainer.max_steps", "trainer.accumulate", "accelerator.precision")
+SECTIONS = ("model.", "data.", "optimizer.")
+FIRST = ("optimizer.learning_rate", "data.batch_size", "model.name", "framework", "optimizer.name")
+
+
 class Run:
     """An open run: `Run.choose` decides which, `start` takes hold of its folder."""
 
@@ -187,7 +193,7 @@ class Run:
         self._metrics = (self.folder / "metrics.jsonl").open("a", encoding="utf-8")
         self._writer = tensorboard.Writer(self.folder)
         if fresh:
-            self.writer.hparams(self._hparams(), self.id)
+            self.writer.hparams(self._hparams(), self._row, FIRST)
             table = "\n".join(f"| {key} | {value} |" for key, value in flatten(to_dict(self.config)).items())
             self.writer.text(0, "config", f"| key | value |\n|---|---|\n{table}")
 
@@ -216,6 +222,12 @@ class Run:
     def id(self) -> str:
         """The run's name among all runs: task/preset/framework/name."""
         return "/".join(self.folder.parts[-4:])
+
+    @property
+    def _row(self) -> str:
+        """The same in HParams, where there is room for its end."""
+        task, preset, framework, name = self.folder.parts[-4:]
+        return f"{framework}/{name} {task}/{preset}"
 
     def log(self, step: int, values: Mapping[str, float], seconds: float) -> None:
         """Scalars, to TensorBoard and to metrics.jsonl. seconds: wall time of the run so far."""
@@ -290,13 +302,11 @@ class Run:
                 self._lock.release()
 
     def _hparams(self) -> dict[str, Any]:
-        """What may explain a result: plain values, without those that name places."""
-        values = flatten(to_dict(self.config)).items()
-        harmless = [key for key in HARMLESS if not key.startswith("accelerator.")]
+        """As plain values."""
         return {
             key: value if isinstance(value, (bool, int, float, str)) else str(value)
-            for key, value in values
-            if key not in harmless
+            for key, value in flatten(to_dict(self.config)).items()
+            if key in VARIED or (key.startswith(SECTIONS) and key not in HARMLESS)
         }
 
 

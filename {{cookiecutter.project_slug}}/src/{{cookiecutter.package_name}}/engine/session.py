@@ -18,7 +18,7 @@ from .errors import InputError, RunError
 from .progress import Progress, peak_host_memory
 from .run import Run
 from .schedule import Plan, schedule_steps, warmup_steps
-from .task import Charts, Task
+from .task import Charts, PrecisionRecall, Sound, Task
 
 ASK_EVERY = 10  # steps
 # What stands at `train/`, beside `loss/<name>`.
@@ -89,6 +89,7 @@ class Session:
             totals = [f"| total | | {self.parameters:,} |", f"| trained | | {self.trained_parameters:,} |"]
             table = "\n".join(["| path | shape | size |", "|---|---|---|", *rows, *totals])
             self.run.writer.text(self.step, "parameters", table)
+            self.run.writer.charts(overlaid(self.task.monitor))
 
     @contextlib.contextmanager
     def signals(self) -> Iterator[None]:
@@ -161,7 +162,7 @@ class Session:
 
         Args:
             metrics: of the split.
-            values: of parameters, by path, for histograms; see `sampled`.
+            values: of kernels and embeddings, by path, for histograms; see `sampled`.
             rows: (path, count) -> the first rows of a parameter, for the projector.
             batch: the first of the split, of which examples are shown.
             outputs: the model's, of that batch.
@@ -174,7 +175,7 @@ class Session:
         if not self.run.leads:
             return best
         for path, value in values.items():
-            self.run.writer.histogram(self.step, f"params/{path}", value)
+            self.run.writer.histogram(self.step, f"weights/{path}", value)
         for path, (header, labels) in tables.items():
             self.run.writer.embedding(path, vectors[path], header, labels)
         mask = batch["mask"]
@@ -203,11 +204,29 @@ class Session:
             listener(self.step, values)
 
     def _show(self, split: str, found: Charts) -> None:
+        writer, step = self.run.writer, self.step
         for name, value in found.items():
+            tag = f"{split}/{name}"
             if isinstance(value, str):
-                self.run.writer.text(self.step, f"{split}/{name}", value)
+                writer.text(step, tag, value)
+            elif isinstance(value, Sound):
+                writer.sound(step, tag, value.samples, value.rate)
+            elif isinstance(value, PrecisionRecall):
+                writer.precision_recall(step, tag, value.counts)
             else:
-                self.run.writer.image(self.step, f"{split}/{name}", value)
+                writer.image(step, tag, value)
+
+
+def overlaid(monitor: str) -> dict[str, list[str]]:
+    """The tags of charts that show all runs together, by title."""
+    return {
+        "loss": ["train/loss", "val/loss"],
+        **({} if monitor == "val/loss" else {monitor: [monitor]}),
+        "learning rate": ["train/learning_rate"],
+        "gradient norm": ["train/grad_norm"],
+        "examples per second": ["train/examples_per_second"],
+        "memory (bytes)": ["train/memory_bytes"],
+    }
 
 
 @functools.cache

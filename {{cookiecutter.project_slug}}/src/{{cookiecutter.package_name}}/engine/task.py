@@ -14,7 +14,28 @@ from .data.sources import Batch, Dataset, Source, Spec
 from .errors import InputError
 from .meant import closest
 
-Charts = Mapping[str, np.ndarray | str]  # to be shown, by name: images, uint8 [height, width, 3], or Markdown
+
+@dataclass(frozen=True)
+class Sound:
+    """To be heard. samples: float [n], from -1 to 1; rate: how many of them a second has."""
+
+    samples: np.ndarray
+    rate: int
+
+
+@dataclass(frozen=True)
+class PrecisionRecall:
+    """To be shown as a curve, over all thresholds.
+
+    counts: int [2, n], the examples that are not, and those that are, of the class that is looked for; the i-th of them
+    have a probability from i / (n - 1) on, below that of the next.
+    """
+
+    counts: np.ndarray
+
+
+# To be shown, by name: images, uint8 [height, width, 3], Markdown, sounds and curves.
+Charts = Mapping[str, "np.ndarray | str | Sound | PrecisionRecall"]
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ CHOSEN = {  # commands that not every project has, and why not
     "compare": "without the feature 'compare'",
     "convert": "with one framework",
     "export": "without the feature 'export'",
+    "tune": "without the feature 'tune'",
 }
 
 # Of a path that a person gave and that nobody could use: too long, in a folder that may not be looked into, or a loop.

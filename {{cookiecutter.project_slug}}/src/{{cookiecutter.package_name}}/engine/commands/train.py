@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -95,6 +96,10 @@ def train(config: Config, module: type | None = None) -> Path:
 def _train_one(config: Config) -> int:
     from ..folder import FOLDER_FILE
 
+    if FOLDER_FILE in os.environ:
+        from ..apart import follow
+
+        follow()
     try:
         folder = train(config)
     except Exception as error:
@@ -128,4 +133,5 @@ def _show_results(folders: Sequence[Path], run_dir: str) -> None:
     rows["run"] = [result["name"] for result in results]
     for name, cells in rows.items():
         print(f"{name:20}" + "".join(f"{cell:>14}" for cell in cells))
-    print(f"\nSee them: tensorboard --logdir {run_dir}")
+    words = ["python", "-m", __package__.partition(".")[0], "board", results[0]["task"]]
+    print(f"\nSee them: {shlex.join([*words, *(['--run_dir', run_dir] if run_dir != 'runs' else [])])}")

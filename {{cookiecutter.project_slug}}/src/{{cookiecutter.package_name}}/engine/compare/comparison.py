@@ -11,7 +11,6 @@ import itertools
 import json
 import math
 import os
-import re
 import shlex
 import statistics
 import sys
@@ -25,16 +24,13 @@ from ..config import Config, FolderName, PositiveInt, flatten, option, to_dict
 from ..errors import InputError, on_one_line
 from ..folder import finite, read_config, read_environment, read_result, write_json
 from ..run import HARMLESS
+from ..runs import ABSENT, short_names
+from ..runs import differing as differing_configs
 
 REPORT, SETTINGS = "report.html", "compare.json"
-ABSENT = "–"  # in place of a value that a run does not have
 
-# Of a run's config, what tells nothing about it, or is told elsewhere.
-NAMING = (
-    *("task", "preset", "framework", "name", "run_dir", "seed", "resume", "trainer.max_minutes"),
-    *("data.root", "data.download", "accelerator.name", "accelerator.platform"),
-)
-TOLD = ("seed", "data.root", "accelerator.platform")  # of these, what the label of a column tells all the same
+# What tells nothing about a column, and is told by its label all the same where it differs.
+TOLD = ("seed", "data.root", "accelerator.platform")
 
 
 @dataclass(frozen=True)
@@ -270,9 +266,7 @@ def _labels(groups: Sequence[Sequence[FinishedRun]]) -> list[str]:
         told = [dict.fromkeys(str(flatten(run.config).get(key, "")) for run in group) for group in groups]
         if any(one.keys() != told[0].keys() for one in told):
             differs[key] = [",".join(one) for one in told]
-    lasts = [key.rpartition(".")[2] for key in differs]
-    for key, last in zip(differs, lasts, strict=True):
-        name = key if last == "name" or lasts.count(last) > 1 else last
+    for key, name in short_names(differs).items():
         values = _told_apart([str(value) for value in differs[key]])
         labels = [
             [*label, *([] if value == ABSENT else [f"{name}={value}"])]
@@ -291,27 +285,8 @@ def _told_apart(values: Sequence[str]) -> list[str]:
 
 
 def differing(runs: Sequence[FinishedRun]) -> dict[str, list[Any]]:
-    """The values of each key of the config that the runs do not have in common, beside framework, preset and seed.
-
-    A key of a framework's own section is compared between the runs of that framework.
-    """
-    frameworks, flat = {str(run.config["framework"]) for run in runs}, [_settings(run) for run in runs]
-    found = {}
-    for key in dict.fromkeys(itertools.chain(*flat)):
-        own = key.split(".")[0] in frameworks
-        values = [one[key] for one in flat if key in one] if own else [one.get(key, ABSENT) for one in flat]
-        if any(value != values[0] for value in values):
-            found[key] = [one.get(key, ABSENT) for one in flat]
-    return found
-
-
-def _settings(run: FinishedRun) -> dict[str, Any]:
-    """Its config, flat, without what only names. A path of initial weights that goes by the seed is one for all."""
-    config, seed = run.config, run.config["seed"]
-    own = {"model", "data", "optimizer", "trainer", "accelerator", config["framework"]}
-    flat = flatten({key: value for key, value in config.items() if key in own or not isinstance(value, Mapping)})
-    flat["init"] = re.sub(rf"(.*)(?<!\d){seed}(?!\d)", r"\1SEED", flat["init"])  # the last: folders have numbers, too
-    return {key: value for key, value in flat.items() if key not in NAMING}
+    """As `runs.differing`, beside the seed and the platform."""
+    return differing_configs([run.config for run in runs], ignored=TOLD)
 
 
 # The figures.
@@ -514,4 +489,4 @@ def command(run: FinishedRun) -> str:
 
 def board(runs: Sequence[FinishedRun]) -> str:
     common = os.path.commonpath([run.folder.resolve().parent for run in runs])
-    return shlex.join(["tensorboard", "--logdir", os.path.relpath(common)])
+    return shlex.join(["python", "-m", __package__.partition(".")[0], "board", os.path.relpath(common)])

@@ -62,9 +62,9 @@ def by_path(net: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
 
 
 def samples(net: nn.Module, most: int) -> dict[str, np.ndarray]:
-    """At most so many values of each parameter, by its path, on all processes; the others stay on the device."""
-    paths = by_path(net) if most else ()
-    return {path: array(whole(p.detach()).reshape(-1)[sampled(p.numel(), most)]) for path, p in paths}
+    """At most so many values of each kernel and embedding, by its path, on all processes; the others stay there."""
+    matrices = {path: p for path, p in by_path(net) if p.ndim > 1 and most}
+    return {path: array(whole(p.detach()).reshape(-1)[sampled(p.numel(), most)]) for path, p in matrices.items()}
 
 
 def rows(net: nn.Module, path: str, count: int) -> np.ndarray:

@@ -218,7 +218,8 @@ class Engine:
         # Outputs are of all processes, and the first has the first part of them.
         outputs = {name: value[: len(first["mask"])] for name, value in outputs.items()}
         parameters = self.parameters(state)
-        values = self.sampled(parameters, self.config.trainer.histograms)
+        matrices = {path: p for path, p in parameters.items() if p.ndim > 1}
+        values = self.sampled(matrices, self.config.trainer.histograms)
 
         def rows(path: str, count: int) -> np.ndarray:
             return self.devices.get(parameters[path][:count])

@@ -45,3 +45,13 @@ def reliability(counts: np.ndarray, predicted: np.ndarray, groups: int) -> list[
     group = ((np.cumsum(examples) - examples / 2) * (groups / examples.sum())).astype(int)
     sizes, clicks, sums = (np.bincount(group, values, groups) for values in (examples, counts[1], predicted))
     return [Group(int(sizes[i]), sums[i] / sizes[i], clicks[i] / sizes[i]) for i in np.flatnonzero(sizes)]
+
+
+def by_probability(counts: np.ndarray, n: int) -> np.ndarray:
+    """int [2, n]: of the examples without and with a click, how many have a probability from i / (n - 1) on.
+
+    Those of the next are not among them. A bin belongs where its middle is.
+    """
+    logits = (np.arange(BINS) + 0.5) * (2 * EXTENT / BINS) - EXTENT
+    places = ((n - 1) / (1 + np.exp(-logits))).astype(int)
+    return np.stack([np.bincount(places, weights=row, minlength=n) for row in np.asarray(counts)]).astype(np.int64)

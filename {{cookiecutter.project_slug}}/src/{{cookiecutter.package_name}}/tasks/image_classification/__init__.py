@@ -9,6 +9,7 @@ import numpy as np
 
 from ...engine.api import STRICT, Arrays, Bad, Field, InputError, Inputs, Overfit, Signature, Spec, Task
 from ...engine.classification import charts, describe, logits
+from ...engine.data.image_sets import read_image
 from ...engine.data.images import Decoded, Files, list_images, readable
 from ...models.convnet import ConvNetConfig
 from ...models.mlp import MLPConfig
@@ -21,7 +22,6 @@ from .data import (
     ImageConfig,
     MnistConfig,
     load,
-    read_image,
 )
 from .pictures import examples
 

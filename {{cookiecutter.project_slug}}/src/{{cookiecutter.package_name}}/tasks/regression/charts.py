@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from ...engine.api import Batch
 
@@ -36,9 +36,10 @@ def scatter(truth: np.ndarray, prediction: np.ndarray, name: str) -> np.ndarray:
     draw.line((left, bottom, right, top), fill="gray", width=2)
     for x, y in ((points - low) / (high - low) * SIZE).T:
         draw.ellipse((left + x - 3, bottom - y - 3, left + x + 3, bottom - y + 3), fill=(31, 119, 180, 128))
-    draw.text((left, bottom + 6), f"{low:.4g}", fill="black")
-    draw.text((right, bottom + 6), f"{high:.4g}", fill="black", anchor="ra")
+    font = ImageFont.load_default(20)
+    draw.text((left, bottom + 6), f"{low:.4g}", "black", font)
+    draw.text((right, bottom + 6), f"{high:.4g}", "black", font, "ra")
     name = " ".join(name.split())
-    draw.text(((left + right) / 2, bottom + 6), f"{name}, truth", fill="black", anchor="ma")
-    draw.text((left, top - 6), f"{name}, prediction, {low:.4g} to {high:.4g}", fill="black", anchor="ls")
+    draw.text(((left + right) / 2, bottom + 6), f"{name}, truth", "black", font, "ma")
+    draw.text((left, top - 6), f"{name}, prediction, {low:.4g} to {high:.4g}", "black", font, "ls")
     return np.asarray(picture)
