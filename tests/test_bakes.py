@@ -260,7 +260,7 @@ SHARED = (
     r"__init__\.py",
     r"engine/\w+\.py",
     r"engine/\w+/__init__\.py",
-    r"engine/(commands|data|compare)/\w+\.py",
+    r"engine/(commands|data|compare|tune)/\w+\.py",
     r"tasks/(\w+/)?(__init__|data)\.py",
 )
 

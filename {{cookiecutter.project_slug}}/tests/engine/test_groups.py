@@ -8,6 +8,7 @@ from {{cookiecutter.package_name}}.engine.data.sources import Dataset
 from {{cookiecutter.package_name}}.engine.errors import InputError
 
 GROUPS = np.array([2, 0, 1, 0, 0, 2, 0, 0, 1, 0, 0, 2, 1, 0])  # 8 of the first, 3 each of the others
+WHOLE = Share()
 
 
 class Ragged:
@@ -23,7 +24,7 @@ class Ragged:
         return {"index": indices, "x": np.zeros((len(indices), self.groups[indices].max() + 1))}
 
 
-def batches(batch_size=3, seed=0, share=Share()):
+def batches(batch_size=3, seed=0, share=WHOLE):
     source = Ragged()
     return TrainBatches(
         Dataset(source, source, source, {}, weights=1.0 + np.arange(len(source))), batch_size, seed, share=share
