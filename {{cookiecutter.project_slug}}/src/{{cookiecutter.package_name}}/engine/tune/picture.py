@@ -57,7 +57,7 @@ def draw(path: Path, study: Study, task: Task, keys: Sequence[str], title: str) 
             axes.set_xscale("log")
         elif isinstance(of, IntDistribution):
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_xlabel(names[key] + (f" (importance {weights[key]:.0%})" if key in weights else ""))
+        axes.set_xlabel(names[key] + (f" (importance {round(100 * weights[key])} %)" if key in weights else ""))
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.2)
     if min(heights.values()) > 0 and max(heights.values()) > 30 * min(heights.values()):

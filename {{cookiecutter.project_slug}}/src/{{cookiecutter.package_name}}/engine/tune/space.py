@@ -24,7 +24,7 @@ SETTINGS, RESULT = "tune.json", "result.json"
 # Of each key a list of values, or a range: low, high, log, and step, None for none.
 Space = dict[str, Any]
 
-RANGE = ("low", "high", "log", "step")
+RANGE, FORM = ("low", "high", "log", "step"), "{low: ..., high: ...}"
 FIXED = ("name", "run_dir", "resume", "framework", "trainer.max_minutes", "config", "accelerator")
 
 
@@ -40,7 +40,7 @@ def read(file: Path) -> dict[str, Any]:
             found[key] = value
     if not found:
         raise InputError(
-            f"{file}: nothing to search, as 'optimizer.learning_rate: {{low: 1e-4, high: 1e-1, log: true}}'"
+            f"{file}: nothing to search, as 'optimizer.learning_rate: " + "{low: 1e-4, high: 1e-1, log: true}'"
         )
     return found
 
@@ -86,7 +86,7 @@ def checked(found: Mapping[str, Any], load: Callable[[str], Config]) -> Space:
         if isinstance(values, dict):
             space[key] = _range(key, values, typed)
         elif not isinstance(values, list) or not values:
-            raise InputError(f"{key} = {values!r}: a list of values is wanted, or {{low: ..., high: ...}}")
+            raise InputError(f"{key} = {values!r}: a list of values is wanted, or {FORM}")
         else:
             space[key] = [typed(key, value) for value in values]
             if twice := [value for i, value in enumerate(space[key]) if value in space[key][:i]]:
@@ -107,7 +107,7 @@ def _range(key: str, given: Mapping[str, Any], typed: Callable[[str, Any], Any])
     high: Any = ends.get("high")
     step: Any = ends.get("step")
     if not all(type(value) in (int, float) for value in (low, high, *ends.values())):
-        raise InputError(f"{key}: a range is {{low: ..., high: ...}}, of numbers; else give a list of values")
+        raise InputError(f"{key}: a range is {FORM}, of numbers; else give a list of values")
     log = given.get("log", False)
     if not isinstance(log, bool):
         raise InputError(f"{key}: log = {log!r}: expected true or false")
