@@ -17,6 +17,7 @@ ROOT, LOG = Path(package.__file__).parent, Run.log
 @pytest.fixture(params=FRAMEWORKS)
 def framework(request, project, monkeypatch):
     """Where a run's second line cannot be written."""
+
     def fail(self, step, *values):
         if step == 2:
             raise ZeroDivisionError("a fault\nof two lines")

@@ -15,10 +15,10 @@ from {{cookiecutter.package_name}}.engine import task as tasks
 from {{cookiecutter.package_name}}.engine.data import files as data_files
 from {{cookiecutter.package_name}}.engine.data import image_sets
 from {{cookiecutter.package_name}}.engine.data.download import Remote
+from {{cookiecutter.package_name}}.engine.data.image_sets import CIFAR10_ARCHIVE, FASHION_MNIST_FILES, MNIST_FILES
 from {{cookiecutter.package_name}}.engine.errors import InputError
 from {{cookiecutter.package_name}}.engine.folder import read_result, read_spec
 from {{cookiecutter.package_name}}.engine.registry import frameworks, load_config
-from {{cookiecutter.package_name}}.engine.data.image_sets import CIFAR10_ARCHIVE, FASHION_MNIST_FILES, MNIST_FILES
 
 FRAMEWORKS = list(frameworks())
 TASK = tasks.find("image_classification")

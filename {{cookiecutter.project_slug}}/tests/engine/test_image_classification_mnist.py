@@ -17,9 +17,9 @@ from {{cookiecutter.package_name}}.engine import workflow
 from {{cookiecutter.package_name}}.engine.data import files as data_files
 from {{cookiecutter.package_name}}.engine.data import image_sets
 from {{cookiecutter.package_name}}.engine.data.download import Remote
+from {{cookiecutter.package_name}}.engine.data.image_sets import MNIST_FILES, read_idx
 from {{cookiecutter.package_name}}.engine.folder import read_config, read_result
 from {{cookiecutter.package_name}}.engine.registry import frameworks, load_config
-from {{cookiecutter.package_name}}.engine.data.image_sets import MNIST_FILES, read_idx
 
 FRAMEWORKS = list(frameworks())
 TASK = tasks.find("image_classification")

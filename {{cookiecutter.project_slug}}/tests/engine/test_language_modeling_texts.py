@@ -80,7 +80,7 @@ def test_without_a_share_for_the_test_it_is_that_of_validation(own):
 @pytest.mark.parametrize("kind", ["characters", "bpe"])
 def test_no_part_of_a_text_is_lost_or_changed(own, monkeypatch, kind):
     monkeypatch.setattr(data, "BLOCK", 5000)
-    monkeypatch.setattr(tokens, "PIECE", 1000)
+    monkeypatch.setattr(texts, "PIECE", 1000)
     found = dataset(*OWN, f"--data.tokens={kind}", "--data.vocabulary=300", "--data.val_fraction=0.3334")
     train, val, test = training_text(found), text_of(found, found.val), text_of(found, found.test)
     assert TEXT.encode().startswith(train) and TEXT.encode().endswith(val + test)
@@ -311,14 +311,14 @@ def test_bpe_has_as_many_tokens_as_are_asked_for(own):
 def test_how_a_text_is_read_does_not_change_its_tokens(monkeypatch):
     tokenizer = Bpe.fit([TEXT], 300)
     whole = np.concatenate(list(tokenizer.encode([TEXT], "")))
-    monkeypatch.setattr(tokens, "PIECE", 7)
+    monkeypatch.setattr(texts, "PIECE", 7)
     blocks = [TEXT[i : i + 11] for i in range(0, len(TEXT), 11)]
     assert np.array_equal(np.concatenate(list(tokenizer.encode(blocks, ""))), whole)
 
 
 def test_a_text_without_blanks_is_not_kept_in_memory(monkeypatch):
     tokenizer = Bpe.fit([TEXT], 300)
-    monkeypatch.setattr(tokens, "PIECE", 10)
+    monkeypatch.setattr(texts, "PIECE", 10)
     found = list(tokenizer.encode(["ä" * 100] * 5, ""))
     assert max(map(len, found)) <= 400 and sum(map(len, found)) > 100
     assert b"".join(tokenizer.pieces[token] for block in found for token in block).decode() == "ä" * 500

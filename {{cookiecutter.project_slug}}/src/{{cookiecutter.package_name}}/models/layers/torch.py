@@ -8,7 +8,7 @@ from torch import nn
 
 from . import EPSILON, MOMENTUM, check_values
 
-Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
+Layer = TypeVar("Layer", nn.Linear, nn.Conv1d, nn.Conv2d)
 
 
 def he_normal(layer: Layer) -> Layer:

@@ -15,6 +15,9 @@ Conv = functools.partial(nnx.Conv, kernel_init=he_normal)
 LayerNorm = functools.partial(nnx.LayerNorm, epsilon=EPSILON, use_fast_variance=False)
 
 
+State = tuple[jax.Array, jax.Array]
+
+
 class SpeechRnn(nnx.Module):
     """float [batch, frames, mels], padded, and how many frames are real, int [batch] -> logits, float [batch, fewer
     frames, tokens], and how many of these are real, int [batch]."""
@@ -106,7 +109,7 @@ class Cell(nnx.Module):
         )
         projected = x.astype(self.dtype) @ w_x.T + b_x  # of all frames at once
 
-        def step(state: tuple[jax.Array, ...], of_x: jax.Array) -> tuple[tuple[jax.Array, ...], jax.Array]:
+        def step(state: State, of_x: jax.Array) -> tuple[State, jax.Array]:
             state = self.next(state, of_x, state[0] @ w_h.T + b_h)
             return state, state[0]
 
@@ -114,7 +117,7 @@ class Cell(nnx.Module):
         _, states = jax.lax.scan(step, (zero, zero), projected.swapaxes(0, 1))
         return states.swapaxes(0, 1)
 
-    def next(self, state: tuple[jax.Array, ...], of_x: jax.Array, of_h: jax.Array) -> tuple[jax.Array, ...]:
+    def next(self, state: State, of_x: jax.Array, of_h: jax.Array) -> State:
         """The state, of which the first is what the layer gives, after a frame. of_x, of_h: what the gates see."""
         raise NotImplementedError
 
@@ -122,7 +125,7 @@ class Cell(nnx.Module):
 class Lstm(Cell):
     GATES = 4  # input, forget, new, output
 
-    def next(self, state: tuple[jax.Array, ...], of_x: jax.Array, of_h: jax.Array) -> tuple[jax.Array, ...]:
+    def next(self, state: State, of_x: jax.Array, of_h: jax.Array) -> State:
         i, f, g, o = jnp.split(of_x + of_h, 4, -1)
         c = nnx.sigmoid(f) * state[1] + nnx.sigmoid(i) * jnp.tanh(g)
         return nnx.sigmoid(o) * jnp.tanh(c), c
@@ -131,7 +134,7 @@ class Lstm(Cell):
 class Gru(Cell):
     GATES = 3  # reset, update, new
 
-    def next(self, state: tuple[jax.Array, ...], of_x: jax.Array, of_h: jax.Array) -> tuple[jax.Array, ...]:
+    def next(self, state: State, of_x: jax.Array, of_h: jax.Array) -> State:
         (r_x, z_x, n_x), (r_h, z_h, n_h) = jnp.split(of_x, 3, -1), jnp.split(of_h, 3, -1)
         z = nnx.sigmoid(z_x + z_h)
         h = (1 - z) * jnp.tanh(n_x + nnx.sigmoid(r_x + r_h) * n_h) + z * state[0]

@@ -68,9 +68,9 @@ class Bidirectional(nn.Module):
 
 
 def states(cell: nn.RNNBase, x: torch.Tensor) -> torch.Tensor:
-    """What a layer gives, by its weights' names: of the list of them that it keeps itself, neither an export nor what
-    cuts weights into parts knows."""
-    weights = [cell.weight_ih_l0, cell.weight_hh_l0, cell.bias_ih_l0, cell.bias_hh_l0]
+    """What a layer gives, by its parameters: of the list of them that it keeps itself, neither an export nor what cuts
+    weights into parts knows."""
+    weights = tuple(cell.parameters())
     zero, options = x.new_zeros(1, len(x), cell.hidden_size), (True, 1, 0.0, cell.training, False, True)
     if isinstance(cell, nn.LSTM):
         return torch.lstm(x, (zero, zero), weights, *options)[0]
