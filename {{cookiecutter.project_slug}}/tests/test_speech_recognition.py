@@ -210,7 +210,7 @@ def test_validation_shows_texts_and_the_features_of_the_first(own):
     batch = own.val[np.arange(2)]
     log_probs = np.full((2, batch["features"].shape[1], 5), -9.0)
     log_probs[:, 0, 3] = log_probs[:, 1:, 0] = 0
-    outputs = {"log_probs": log_probs, "frames": batch["frames"]}
+    outputs = {"log_probs": log_probs, "lengths": batch["frames"]}
     found = task.examples(batch, outputs, own.spec)
     assert found["examples"].splitlines()[2] == f"| {to_text(batch['labels'][0], own.spec)} | b |"
     assert found["spectrogram"].shape == (36, 3 * batch["frames"][0], 3) and found["spectrogram"].dtype == np.uint8

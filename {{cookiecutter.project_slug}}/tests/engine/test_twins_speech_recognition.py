@@ -21,18 +21,18 @@ def test_the_loss_is_the_same_also_of_repeats_and_of_as_many_frames_as_they_take
     log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     labels = np.array([[1, 2, 3, 4], [2, 2, 2, 2], [3, 3, 0, 0], [4, 0, 0, 0]])
     frames = np.array([4, 7, 3, 7])
-    outputs = {"log_probs": torch.tensor(log_probs), "frames": torch.tensor(frames)}
+    outputs = {"log_probs": torch.tensor(log_probs), "lengths": torch.tensor(frames)}
     ours = lightning_task.ctc(outputs, torch.tensor(labels))
     with float64_in_jax():
-        outputs = {"log_probs": jnp.asarray(log_probs), "frames": jnp.asarray(frames)}
+        outputs = {"log_probs": jnp.asarray(log_probs), "lengths": jnp.asarray(frames)}
         theirs = nnx_task.ctc(outputs, jnp.asarray(labels))
     assert ours.numpy() == pytest.approx(np.asarray(theirs), rel=1e-12) and np.isfinite(ours.numpy()).all()
 
 
 def test_what_is_said_is_the_same_as_in_numpy():
     log_probs, frames = np.random.default_rng(0).normal(0, 1, (50, 9, 3)), np.arange(50) % 9 + 1
-    ours = lightning_task.said({"log_probs": torch.tensor(log_probs), "frames": torch.tensor(frames)}).numpy()
-    theirs = np.asarray(nnx_task.said({"log_probs": jnp.asarray(log_probs), "frames": jnp.asarray(frames)}))
+    ours = lightning_task.said({"log_probs": torch.tensor(log_probs), "lengths": torch.tensor(frames)}).numpy()
+    theirs = np.asarray(nnx_task.said({"log_probs": jnp.asarray(log_probs), "lengths": jnp.asarray(frames)}))
     for i, row in enumerate(log_probs):
         said = greedy(row[: frames[i]])
         for found in (ours[i], theirs[i]):

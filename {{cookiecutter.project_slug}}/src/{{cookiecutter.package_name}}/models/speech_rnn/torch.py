@@ -71,7 +71,7 @@ def states(cell: nn.RNNBase, x: torch.Tensor) -> torch.Tensor:
     """What a layer gives, by its parameters: of the list of them that it keeps itself, neither an export nor what cuts
     weights into parts knows."""
     weights = tuple(cell.parameters())
-    zero, options = x.new_zeros(1, len(x), cell.hidden_size), (True, 1, 0.0, cell.training, False, True)
+    zero, options = x.new_zeros(1, x.shape[0], cell.hidden_size), (True, 1, 0.0, cell.training, False, True)
     if isinstance(cell, nn.LSTM):
         return torch.lstm(x, (zero, zero), weights, *options)[0]
     return torch.gru(x, zero, weights, *options)[0]

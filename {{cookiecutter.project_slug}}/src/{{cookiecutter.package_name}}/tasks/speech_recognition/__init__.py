@@ -86,7 +86,7 @@ def describe(names: Sequence[str], outputs: Batch, spec: Spec, beam: int = 1) ->
     """What is said in each, and when each of its words begins, in seconds."""
     rows = []
     second = spec["features"]["hop"] * spec["subsampling"]
-    for name, log_probs, frames in zip(names, outputs["log_probs"], outputs["frames"].tolist(), strict=True):
+    for name, log_probs, frames in zip(names, outputs["log_probs"], outputs["lengths"].tolist(), strict=True):
         real = np.asarray(log_probs[:frames], np.float64)
         tokens = decode(real, beam)
         words = [f"{begin * second:.2f} {word}" for begin, word in words_of(tokens, align(real, tokens), spec)]
@@ -127,7 +127,7 @@ def examples(batch: Batch, outputs: Batch, spec: Spec) -> dict[str, np.ndarray |
     """What was said and what was heard of the first utterances, and the features of the first."""
     rows = ["| said | heard |", "|---|---|"]
     for labels, log_probs, frames in zip(
-        batch["labels"][:SHOWN], outputs["log_probs"], outputs["frames"], strict=False
+        batch["labels"][:SHOWN], outputs["log_probs"], outputs["lengths"], strict=False
     ):
         texts = to_text(labels, spec), to_text(greedy(log_probs[:frames]), spec)
         rows.append("| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |")
@@ -155,7 +155,7 @@ def signature(spec: Spec) -> Signature:
         },
         {
             "log_probs": Field("float32", (fewer, tokens), "of each token, `pieces` in `spec.json`; 0 is CTC's blank"),
-            "frames": Field("int32", (), "how many of these are real"),
+            "lengths": Field("int32", (), "how many of these are real"),
         },
     )
 

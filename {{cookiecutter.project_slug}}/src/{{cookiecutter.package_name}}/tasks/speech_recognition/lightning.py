@@ -74,22 +74,22 @@ def eval_step(model: nn.Module, batch: Batch, metrics: MetricCollection) -> None
 
 
 def predict_step(model: nn.Module, batch: Batch) -> Batch:
-    """log_probs: float [batch, frames, tokens], at least float32; frames: int [batch], how many of them are real."""
+    """log_probs: float [batch, frames, tokens], at least float32; lengths: int [batch], how many of them are real."""
     logits, frames = model(batch["features"], batch["frames"])
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    return {"log_probs": nn.functional.log_softmax(logits, -1), "frames": frames}
+    return {"log_probs": nn.functional.log_softmax(logits, -1), "lengths": frames.int()}
 
 
 def ctc(outputs: Batch, labels: torch.Tensor) -> torch.Tensor:
     """The negative log-likelihood of each utterance, float [batch]. labels: int [batch, length], 0 after the end."""
     log_probs, lengths = outputs["log_probs"].transpose(0, 1), (labels > 0).sum(1)
-    return nn.functional.ctc_loss(log_probs, labels.long(), outputs["frames"].long(), lengths, reduction="none")
+    return nn.functional.ctc_loss(log_probs, labels.long(), outputs["lengths"].long(), lengths, reduction="none")
 
 
 def said(outputs: Batch) -> torch.Tensor:
     """Of the likeliest token of each frame those that are said, int [batch, frames], then 0; see `decoding.greedy`."""
     best = outputs["log_probs"].argmax(-1)
     before = nn.functional.pad(best[:, :-1], (1, 0), value=-1)
-    kept = (best != before) & (best != 0) & is_real(best.shape[1], outputs["frames"])
+    kept = (best != before) & (best != 0) & is_real(best.shape[1], outputs["lengths"])
     order = torch.argsort((~kept).int(), dim=1, stable=True)
     return torch.where(kept, best, 0).gather(1, order).int()

@@ -61,16 +61,16 @@ def eval_step(model: nnx.Module, batch: Batch, metrics: type[metrics.Collection]
 
 
 def predict_step(model: nnx.Module, batch: Batch, rngs: nnx.Rngs | None = None) -> Batch:
-    """log_probs: float [batch, frames, tokens], at least float32; frames: int [batch], how many of them are real."""
+    """log_probs: float [batch, frames, tokens], at least float32; lengths: int [batch], how many of them are real."""
     logits, frames = model(batch["features"], batch["frames"], rngs)
     logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
-    return {"log_probs": nnx.log_softmax(logits), "frames": frames}
+    return {"log_probs": nnx.log_softmax(logits), "lengths": frames}
 
 
 def ctc(outputs: Batch, labels: jax.Array) -> jax.Array:
     """The negative log-likelihood of each utterance, float [batch]. labels: int [batch, length], 0 after the end."""
     log_probs = outputs["log_probs"]
-    real = is_real(log_probs.shape[1], outputs["frames"])
+    real = is_real(log_probs.shape[1], outputs["lengths"])
     return optax.ctc_loss(log_probs, (~real).astype(log_probs.dtype), labels, (labels == 0).astype(log_probs.dtype))
 
 
@@ -78,6 +78,6 @@ def said(outputs: Batch) -> jax.Array:
     """Of the likeliest token of each frame those that are said, int [batch, frames], then 0; see `decoding.greedy`."""
     best = outputs["log_probs"].argmax(-1)
     before = jnp.pad(best[:, :-1], ((0, 0), (1, 0)), constant_values=-1)
-    kept = (best != before) & (best != 0) & is_real(best.shape[1], outputs["frames"])
+    kept = (best != before) & (best != 0) & is_real(best.shape[1], outputs["lengths"])
     order = jnp.argsort(~kept, 1)
     return jnp.take_along_axis(jnp.where(kept, best, 0), order, 1)
