@@ -58,10 +58,10 @@ def run_tests_of(tmp_path_factory):
 QUICK = ("-m", "not slow")  # as the project's `make test` has it
 
 
-def each_with_one(tasks):
+def each_with_one(tasks, slow=()):
     """Each task with one of the frameworks, as each takes minutes; with the other, it is slow."""
     return [
-        pytest.param(framework, task, marks=[pytest.mark.slow] * ((i + j) % 2))
+        pytest.param(framework, task, marks=[pytest.mark.slow] * bool((i + j) % 2 or task in slow))
         for i, task in enumerate(tasks)
         for j, framework in enumerate(FRAMEWORKS)
     ]
@@ -120,16 +120,19 @@ def test_the_proofs_of_the_engine_that_need_no_task_pass_without_the_other_frame
 
 
 OTHER_TASKS = sorted(TASKS)[1:]  # the project with everything runs with the first
+LONG = ("speech_recognition", "translation")  # those whose runs take longest, of which it has their own tests
 
 
-@pytest.mark.parametrize(("framework", "task"), each_with_one(OTHER_TASKS))
+@pytest.mark.parametrize(("framework", "task"), each_with_one(OTHER_TASKS, slow=LONG))
 def test_what_holds_with_any_task_holds_in_a_project_with_each_alone(run_tests_of, tmp_path, framework, task):
     [other] = set(FRAMEWORKS) - {framework}
     project, hidden = bake(tmp_path, framework=framework, tasks=task), without(other, tmp_path / "hide")
     run_tests_of(project, *QUICK, *proofs_of_any_task(project), hidden=hidden)
 
 
-@pytest.mark.parametrize("task", OTHER_TASKS)
+@pytest.mark.parametrize(
+    "task", [pytest.param(task, marks=[pytest.mark.slow] * (task in LONG)) for task in OTHER_TASKS]
+)
 def test_what_twins_of_any_task_promise_holds_in_a_project_with_each_alone(run_tests_of, tmp_path, task):
     project = bake(tmp_path, tasks=task)
     twins = [path for path in proofs_of_any_task(project) if path.name.startswith("test_twins")]

@@ -279,6 +279,8 @@ def read_yaml(file: Path) -> dict[str, Any]:
         raise InputError(f"{_shown(file)} is not YAML: too many brackets in one another") from error
     # Beside its own errors, PyYAML lets those through that a value raises which is not of its tag or its form.
     except (yaml.YAMLError, ValueError, KeyError, AttributeError, TypeError) as error:
+        if "maximum nesting depth" in str(error):  # as libyaml says it
+            raise InputError(f"{_shown(file)} is not YAML: too many brackets in one another") from error
         raise InputError(f"{_shown(file)} is not YAML: {' '.join(str(error).split())}") from error
     if values is None:
         return {}

@@ -31,7 +31,9 @@ DEPTH = 4  # of a run below run_dir: task/preset/framework/name
 
 def arguments(parser: Parser, first: str) -> None:
     suggest(parser.add_argument("named", metavar="TASK or RUN", nargs="*"), registry.presets())
-    parser.add_argument("--port", type=int, metavar="N", help="without it 6006, or the next one that is free")
+    parser.add_argument(
+        "--port", type=int, metavar="N", help="without it TensorBoard's own, or the next one that is free"
+    )
     parser.add_argument("--run_dir", metavar="DIR", type=Path, default=Path("runs"), help="folder of the runs (runs)")
 
 

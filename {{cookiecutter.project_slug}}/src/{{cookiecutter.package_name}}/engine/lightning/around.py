@@ -6,9 +6,9 @@ import lightning as L
 import torch
 from torch import nn
 
+from .. import task as tasks
 from ..config import flatten, to_dict
 from ..schedule import average_weight
-from ..task import find
 from .data import part_of
 from .devices import seed, seed_of
 from .losses import gradients, norm, numbers
@@ -102,7 +102,7 @@ def log_metrics(module: Any, split: str) -> None:
     values = {name: (value if value.ndim else at_least_float32(value)).cpu() for name, value in found.items()}
     module.metrics.reset()
     arrays = {name: array(value) for name, value in values.items() if value.ndim}
-    scores = find(module.config.task).scores(arrays, module.spec)
+    scores = tasks.find(module.config.task).scores(arrays, module.spec)
     numbers = {name: value for name, value in values.items() if not value.ndim}
     numbers |= {name: torch.tensor(value, dtype=torch.float64) for name, value in scores.items()}
     module.measured = {name: float(value) for name, value in numbers.items()} | arrays
