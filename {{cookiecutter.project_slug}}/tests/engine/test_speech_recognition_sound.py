@@ -9,7 +9,13 @@ import scipy.signal
 import soundfile
 
 from {{cookiecutter.package_name}}.engine.errors import InputError
-from {{cookiecutter.package_name}}.tasks.speech_recognition.decoding import align, beam_search, decode, greedy, least_frames
+from {{cookiecutter.package_name}}.tasks.speech_recognition.decoding import (
+    align,
+    beam_search,
+    decode,
+    greedy,
+    least_frames,
+)
 from {{cookiecutter.package_name}}.tasks.speech_recognition.sound import (
     FLOOR,
     Features,
