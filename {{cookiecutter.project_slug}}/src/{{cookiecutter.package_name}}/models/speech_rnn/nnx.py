@@ -79,8 +79,9 @@ class Bidirectional(nnx.Module):
 
 
 class Cell(nnx.Module):
-    """float [batch, frames, inputs] -> the states, [batch, frames, width]. A recurrent layer whose weights have the names,
-    the layout and the order of gates that files have.
+    """float [batch, frames, inputs] -> the states, [batch, frames, width].
+
+    A recurrent layer whose weights have the names, the layout and the order of gates that they have in files.
 
     Weights and biases are from a uniform distribution, up to 1 / sqrt(width).
     """
