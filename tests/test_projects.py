@@ -120,7 +120,8 @@ def test_the_proofs_of_the_engine_that_need_no_task_pass_without_the_other_frame
 
 
 OTHER_TASKS = sorted(TASKS)[1:]  # the project with everything runs with the first
-LONG = ("speech_recognition", "translation")  # those whose runs take longest, of which it has their own tests
+# Those whose runs take longest; the project with everything has their own tests.
+LONG = ("language_modeling", "speech_recognition", "text_classification", "translation")
 
 
 @pytest.mark.parametrize(("framework", "task"), each_with_one(OTHER_TASKS, slow=LONG))
