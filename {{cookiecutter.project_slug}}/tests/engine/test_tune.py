@@ -301,7 +301,7 @@ def wait_until(true, seconds=120):
         time.sleep(0.05)
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # it trains for real, in processes of its own
 def test_a_search_that_is_killed_loses_nothing(cli, project, search, monkeypatch):
     """It is killed within its first trial, whose run then ends by itself, with its state saved."""
     words = (*WORDS, search, "--trials=2", "--prune=false", "--trainer.max_steps=30", "--trainer.checkpoint_every=1")

@@ -102,7 +102,7 @@ def _train_one(config: Config) -> int:
         follow()
     try:
         folder = train(config)
-    except Exception as error:
+    except Exception as error:  # of any kind: the run has kept its traceback, where one was begun
         kept = next((note for note in getattr(error, "__notes__", ()) if note.startswith(EVIDENCE)), "")
         if not kept:  # one that is told in its own words, or that comes before there is a run
             raise

@@ -56,11 +56,12 @@ class TrainBatches:
     def __init__(self, data: Dataset, batch_size: int, seed: int, on_device: bool = False, share: Share = Share()):
         self.groups = data.train.groups if isinstance(data.train, Grouped) else None
         sizes = [len(data.train)] if self.groups is None else np.bincount(self.groups).tolist()
-        if max(sizes, default=0) < batch_size:
+        most = max(sizes, default=0)
+        if most < batch_size:
             raise InputError(
-                f"data.batch_size = {batch_size}, but there are only {max(sizes, default=0)} training examples"
+                f"data.batch_size = {batch_size}, but there are only {most} training examples"
                 f"{'' if self.groups is None else ' of one length'}: lower it, "
-                f"as by --data.batch_size {max(1, max(sizes, default=0) // 4)}"
+                f"as by --data.batch_size {max(1, most // 4)}"
             )
         self.data, self.batch_size, self.seed, self.share = data, batch_size, seed, share
         self._rows = share.rows(batch_size)
