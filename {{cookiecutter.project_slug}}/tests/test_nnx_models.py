@@ -74,9 +74,9 @@ def test_the_loss_of_evaluation_is_that_of_training_over_the_examples_that_are_t
     model = half.create_model(settings, spec, rngs=nnx.Rngs(0))
     model.eval()
     found = half.eval_step(model, batch, half.create_metrics(spec)).compute()["loss"]
-    [loss] = half.losses(settings).values()
-    total, weight = loss.fn(model, rows, nnx.Rngs(0))[:2]
-    assert float(found) == pytest.approx(float(total / weight), rel=1e-5)
+    sums = [loss.fn(model, rows, nnx.Rngs(0))[:2] for loss in half.losses(settings).values()]
+    expected = sum(total / weight for total, weight in sums)
+    assert float(found) == pytest.approx(float(expected), rel=1e-5)
 
 
 @pytest.mark.parametrize(("task", "name"), MODELS)

@@ -219,10 +219,13 @@ def assert_agree(a, b, limit=1e-9, floor=1e-3):
     assert [(name, value) for name, value in differences.items() if not value < limit] == []
 
 
-def torch_loss(settings, net, batch):
-    """That of a training step of the task's module around the model."""
+def torch_loss(settings, net, batch, name="loss"):
+    """That of a training step of the task's module around the model; of several, the one of a name."""
     module = tasks.twin(tasks.find(settings.task), "lightning").Module
-    return module.training_step(make_module(settings, net), tensors64(batch), 0)["loss"]
+    made, batch = make_module(settings, net), tensors64(batch)
+    if not module.PARTS:
+        return module.training_step(made, batch, 0)["loss"]
+    return made.mean(module.loss_fn(made, name, batch), batch)["loss"]
 
 
 def make_module(settings, net):
@@ -236,9 +239,14 @@ def make_module(settings, net):
 
 def torch_gradients(settings, net, batch):
     """By loss: its value, and the gradient of each parameter, by name."""
-    loss, named = torch_loss(settings, net, batch), dict(net.named_parameters())
-    grads = torch.autograd.grad(loss, list(named.values()), materialize_grads=True)
-    return {"loss": (loss.item(), numpy(dict(zip(named, grads, strict=True))))}
+    found, named, before = {}, dict(net.named_parameters()), lightning_weights.get(net)
+    for name in tasks.twin(tasks.find(settings.task), "lightning").Module.PARTS or ["loss"]:
+        loss = torch_loss(settings, net, batch, name)
+        grads = torch.autograd.grad(loss, list(named.values()), materialize_grads=True)
+        found[name] = loss.item(), numpy(dict(zip(named, grads, strict=True)))
+        with torch.no_grad():  # what a loss has moved, as running statistics
+            lightning_weights.put(before, net, "the test")
+    return found
 
 
 def nnx_gradients(settings, model, batch):
@@ -250,7 +258,7 @@ def nnx_gradients(settings, model, batch):
         @jax.jit
         @jax.value_and_grad
         def value_and_grads(params, rest, batch, loss=loss):
-            total, weight = loss.fn(nnx.merge(graphdef, params, rest, copy=True), batch, nnx.Rngs(0))
+            total, weight = loss.fn(nnx.merge(graphdef, params, rest, copy=True), batch, nnx.Rngs(0))[:2]
             return total / weight
 
         value, grads = value_and_grads(params, rest, batch)
