@@ -4,10 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from conftest import everything, first_loss, metrics_of, steps, values_of
+from conftest import everything, metrics_of, steps, values_of
 from PIL import Image
 
 from {{cookiecutter.package_name}} import load_config
+from {{cookiecutter.package_name}}.engine.errors import InputError
 from {{cookiecutter.package_name}}.tasks.object_detection import describe, examples, task
 from {{cookiecutter.package_name}}.tasks.object_detection.scores import scores
 
@@ -34,15 +35,15 @@ def draw(path, rng, size=(64, 48), count=2):
     return boxes
 
 
-def write_coco(folder, counts, places=None, names=None):
+def write_coco(folder, counts, places=None, names=None, sizes=None):
     """Pictures and their annotations: `counts` of each split, as in COCO's files, whose names a year may end."""
-    rng, places, names = np.random.default_rng(0), places or {}, names or {}
+    rng, places, names, sizes = np.random.default_rng(0), places or {}, names or {}, sizes or {}
     for split, count in counts.items():
-        images, annotations = [], []
+        images, annotations, size = [], [], sizes.get(split, (64, 48))
         for i in range(count):
             name = f"{100 * len(images) + 7}.png"
-            boxes = draw(folder / places.get(split, "images") / name, rng, count=i % 3)  # also one without any
-            images.append({"id": 10 * i + 3, "file_name": name, "width": 64, "height": 48})
+            boxes = draw(folder / places.get(split, "images") / name, rng, size, count=i % 3)  # also one without any
+            images.append({"id": 10 * i + 3, "file_name": name, "width": size[0], "height": size[1]})
             for name, box in boxes:
                 annotation = {"id": len(annotations) + 1, "image_id": 10 * i + 3, "category_id": IDS[name]}
                 annotations.append({**annotation, "bbox": box, "area": box[2] * box[3], "iscrowd": 0})
@@ -55,16 +56,16 @@ def write_coco(folder, counts, places=None, names=None):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """What holds `coco/`; to be read only."""
+    """What holds `coco/`, with test images that are larger than they are seen; to be read only."""
     folder = tmp_path_factory.mktemp("data")
     places = {"train": "images/train", "val": "images/val", "test": "images/test"}
-    write_coco(folder / "coco", {"train": 24, "val": 6, "test": 6}, places=places)
+    write_coco(folder / "coco", {"train": 24, "val": 6, "test": 6}, places=places, sizes={"test": (96, 72)})
     return folder
 
 
 @pytest.fixture(scope="module")
 def run(framework, folder, trained, tmp_path_factory):
-    """A run on the pictures; to be read only."""
+    """A run on the pictures; to be read only. What it takes is compiling, so all tests of training share it."""
     options = ["--data.name=coco", "--data.flip=true", "--data.jitter=1.2", "--optimizer.learning_rate=0.003"]
     options += ["--trainer.val_every=20", "--trainer.log_every=10", f"--data.root={folder}"]
     words = ["--framework", framework, *SMALL, *steps(60), *options]
@@ -99,7 +100,7 @@ def test_a_category_keeps_its_name_whatever_its_id(folder):
     data = load_coco(folder)
     assert (data.spec["classes"], data.spec["ids"]) == (["blue", "red"], [3, 7])
     assert data.spec["shape"] == [64, 64, 3] and [len(s) for s in (data.train, data.val, data.test)] == [24, 6, 6]
-    batch = everything(data.test)
+    batch = everything(data.val)
     assert (batch["size"] == [48, 64]).all() and not batch["image"][:, 48:].any()
     for image, boxes, labels in zip(batch["image"], batch["boxes"].astype(int), batch["labels"], strict=True):
         for (left, top, right, bottom), label in zip(boxes, labels, strict=True):
@@ -172,11 +173,20 @@ def test_of_nothing_the_precision_is_zero():
     assert scores({"truth": nothing, "found": boxes()}, {"classes": ["a"]}) == {"ap": 0, "ap50": 0, "ap75": 0}
 
 
-def test_a_runs_precision_is_that_of_its_predictions(run, folder, cli, tmp_path):
+@pytest.fixture(scope="module")
+def predicted(run, folder, cli, tmp_path_factory):
+    """What `predict` writes of the test images: `found.json`, and `drawn/`."""
+    place, images = tmp_path_factory.mktemp("predicted"), folder / "coco" / "images" / "test"
+    words = ["--json", place / "found.json", "--images", place / "drawn", "--score", 0.01]
+    outcome = cli("predict", run, images, *words)
+    assert outcome.code == 0, outcome.err
+    return place
+
+
+def test_a_runs_precision_is_that_of_its_predictions(run, folder, predicted):
     """Over the files, from the JSON that `predict` writes."""
     annotations = json.loads((folder / "coco" / "annotations" / "instances_test.json").read_text())
-    cli("predict", run, folder / "coco" / "images" / "test", "--json", tmp_path / "found.json")
-    results = json.loads((tmp_path / "found.json").read_text())
+    results = json.loads((predicted / "found.json").read_text())
     files = sorted({image["file_name"] for image in annotations["images"]})
     ids = {image["id"]: image["file_name"] for image in annotations["images"]}
     truth, found = np.zeros((len(files), 10, 6)), np.zeros((len(files), 10, 6))
@@ -196,11 +206,12 @@ def test_a_runs_precision_is_that_of_its_predictions(run, folder, cli, tmp_path)
     assert {name: metrics_of(run)[f"test/{name}"] for name in expected} == pytest.approx(expected, abs=0.01)
 
 
-def test_the_loss_is_the_sum_of_its_parts(run, folder):
-    first_loss(run, f"--data.root={folder}")
-    [path] = (run / "first").rglob("metrics.jsonl")
-    parts = [values_of(path.parent, f"train/{name}")[1] for name in ("rpn_objectness", "rpn_box", "class", "box")]
-    assert min(parts) >= 0 and sum(parts) == pytest.approx(values_of(path.parent, "train/loss")[1], rel=1e-5)
+def test_the_loss_is_the_sum_of_its_parts(run):
+    loss, *parts = (values_of(run, f"train/{name}") for name in ("loss", "rpn_objectness", "rpn_box", "class", "box"))
+    assert len(loss) == 6
+    for step, value in loss.items():
+        assert min(part[step] for part in parts) >= 0
+        assert sum(part[step] for part in parts) == pytest.approx(value, rel=1e-5)
 
 
 def test_it_learns(run):
@@ -243,36 +254,20 @@ def test_what_is_found_is_written_in_cocos_form(tmp_path):
     assert (second["image_id"], second["category_id"]) == (17, 3)
 
 
-def test_images_are_written_with_what_is_found(run, folder, cli, project):
-    outcome = cli("predict", run, folder / "coco" / "images" / "test", "--images", "drawn", "--score", 0.01)
-    assert outcome.code == 0, outcome.err
+def test_images_are_written_with_what_is_found(folder, predicted):
     files = sorted((folder / "coco" / "images" / "test").iterdir())
-    assert sorted(path.name for path in (project / "drawn").iterdir()) == sorted(path.name for path in files)
-    before, after = (np.asarray(Image.open(place / files[0].name)) for place in (files[0].parent, project / "drawn"))
+    assert sorted(path.name for path in (predicted / "drawn").iterdir()) == sorted(path.name for path in files)
+    before, after = (np.asarray(Image.open(place / files[0].name)) for place in (files[0].parent, predicted / "drawn"))
     assert before.shape == after.shape
 
 
-@pytest.mark.parametrize("option", ["--json", "--images"])
-def test_nothing_is_written_over(run, folder, cli, project, option):
+@pytest.mark.parametrize("options", [{"json": "out/7.png"}, {"images": "out"}])
+def test_nothing_is_written_over(project, options):
     (project / "out").mkdir()
-    target = project / "out" / "7.png"
-    target.write_text("mine")
-    picture = folder / "coco" / "images" / "test" / "7.png"
-    outcome = cli("predict", run, picture, option, target if option == "--json" else "out")
-    assert outcome.code == 2 and "7.png is there: choose another" in outcome.err
-    assert target.read_text() == "mine"
-
-
-def test_boxes_are_in_pixels_of_the_picture_whatever_its_size(run, folder):
-    from {{cookiecutter.package_name}} import load
-
-    picture = Image.open(folder / "coco" / "images" / "test" / "207.png")
-    large = picture.resize((128, 96), Image.Resampling.NEAREST)
-    small, twice = (load(run).outputs(np.asarray(image)) for image in (picture, large))
-    assert small["boxes"].shape == (1, 10, 4)
-    pairs = zip(small["scores"][0], small["boxes"][0], twice["boxes"][0], strict=True)
-    sure = [(a, b) for score, a, b in pairs if score > 0.5]
-    assert all(b == pytest.approx(2 * a, abs=8) for a, b in sure[:1])
+    (project / "out" / "7.png").write_text("mine")
+    with pytest.raises(InputError, match="7.png is there: choose another"):
+        describe(["images/7.png", "images/8.png"], OUTPUTS, SPEC, **options)
+    assert (project / "out" / "7.png").read_text() == "mine"
 
 
 # What is shown.

@@ -193,6 +193,15 @@ def test_a_folder_stands_for_the_recordings_in_it(run, tmp_path, folder):
 
 
 @pytest.mark.parametrize(
+    ("name", "part"),
+    [("", "an input is empty: paths of sound files"), ("none.wav", "none.wav: No such file or directory")],
+)
+def test_what_cannot_be_heard_is_one_line(run, cli, name, part):
+    outcome = cli("predict", run, name)
+    assert outcome.code == 2 and outcome.err.count("\n") == 1 and part in outcome.err
+
+
+@pytest.mark.parametrize(
     ("option", "part"),
     [
         ("--data.mels=200", "data.mels = 200: "),

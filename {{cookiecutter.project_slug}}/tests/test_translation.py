@@ -196,6 +196,35 @@ def test_texts_are_translated_one_a_line(run, cli):
     assert [line.rstrip().endswith(row["translation"]) for line, row in zip(lines[1:], expected, strict=True)]
 
 
+def test_a_file_stands_for_its_lines(run, folder, project):
+    found = load(run)
+    expected = found.predict([source for source, _ in NEW])
+    assert found.predict(str(folder / "b.en.gz")) == expected
+    (project / "one.GZ").write_bytes(gzip.compress(b"one\r\n\r\n"))
+    assert found.predict(["one.GZ", " one.GZ"])[0] == found.predict("one")[0]
+    assert [row["input"] for row in found.predict(["one.GZ", " one.GZ"])] == ["one", " one.GZ"]
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        (b"one\n\xff\n", "a.txt, row 2: byte 0xff is no UTF-8 text"),
+        (b"one\n\n" + b"nine " * 100, "a.txt, row 3: 'nine nine"),
+        (b"\n", "no inputs: there is no text in the files"),
+    ],
+)
+def test_a_line_that_cannot_be_translated_is_named(run, cli, project, content, part):
+    (project / "a.txt").write_bytes(content)
+    outcome = cli("predict", run, "a.txt")
+    assert outcome.code == 2 and outcome.err.count("\n") == 1 and part in outcome.err
+
+
+def test_a_table_is_not_translated_as_text(run, cli, project):
+    (project / "a.tsv").write_text("en\tde\n")
+    outcome = cli("predict", run, "a.tsv")
+    assert outcome.code == 2 and "a.tsv is a table: a file that has a text a line is wanted" in outcome.err
+
+
 @pytest.mark.parametrize(
     ("words", "part"),
     [

@@ -8,6 +8,7 @@ from {{cookiecutter.package_name}}.engine import task as tasks
 from {{cookiecutter.package_name}}.engine.errors import InputError
 from {{cookiecutter.package_name}}.engine.registry import load_config
 from {{cookiecutter.package_name}}.tasks.image_generation import features
+from {{cookiecutter.package_name}}.tasks.image_generation.pictures import save
 
 TASK = tasks.find("image_generation")
 
@@ -67,6 +68,17 @@ def test_a_folder_without_images_is_one_line(project, content, what):
     assert what in refused("photos")
 
 
+def test_images_that_are_all_the_same_are_one_line(photos):
+    for path in photos.iterdir():
+        Image.new("RGB", (12, 12), "red").save(path)
+    assert "training images are the same" in refused(photos)
+
+
+def test_one_sample_is_one_line(complaint, framework):
+    line = complaint("train", "image_generation", "--framework", framework, "--data.samples=1")
+    assert "data.samples = 1: frechet_distance takes 2 at least" in line
+
+
 @pytest.mark.parametrize("size", [9, 22, 5])
 def test_a_size_that_cannot_be_halved_is_one_line(photos, size):
     assert f"images of {size} x {size} pixels" in refused(photos, f"--data.size={size}")
@@ -100,6 +112,21 @@ def test_noise_of_another_length_is_one_line():
 def test_what_is_no_seed_is_one_line(word):
     with pytest.raises(InputError, match="is no seed"):
         TASK.inputs([word], {"latent": 8})
+
+
+@pytest.mark.parametrize("given", [7.0, None, True, b"7"])
+def test_what_is_neither_seeds_nor_noise_is_one_line(given):
+    with pytest.raises(InputError, match="is no seed"):
+        TASK.inputs(given, {"latent": 8})
+    assert TASK.inputs(np.int64(7), {"latent": 8}).names == ["7"]
+
+
+def test_a_picture_is_not_written_through_a_link(project):
+    pixels = np.zeros((2, 8, 8, 1), np.uint8)
+    (project / "link.png").symlink_to(project / "gone.png")
+    with pytest.raises(InputError, match="--images link.png is there"):
+        save(pixels, ["0", "1"], "link.png")
+    assert save(pixels, ["0", "1"], ".png") == [".png", ".png"]  # which is a name without a suffix
 
 
 def test_a_single_sample_has_no_frechet_distance():

@@ -62,6 +62,15 @@ ANNOTATIONS = {
 IMAGES = {
     "an image's id twice": (lambda found: found["images"][1].update(id=3), ["more than one image of id 3"]),
     "an image without a size": (lambda found: found["images"][0].update(width=None), ["image 3, 7.png, has no height"]),
+    "an image's file twice": (
+        lambda found: found["images"][1].update(file_name="7.png"),
+        ["image 13: 7.png is another image's, too"],
+    ),
+    "an image too large to be one": (
+        lambda found: found["images"][0].update(width=3_000_000_000),
+        ["image 3, 7.png, has no height"],
+    ),
+    "a name too long to be one": (lambda found: found["images"][0].update(file_name="x" * 300), ["there is no"]),
     "an image without a name": (lambda found: found["images"][0].pop("file_name"), ["image 3 has no file_name"]),
     "an image outside of the folder": (
         lambda found: found["images"][0].update(file_name="../../secret.png"),
@@ -113,6 +122,16 @@ def test_a_fault_of_the_whole_file_is_one_line_whatever_may_be_skipped(own, comp
     assert [part for part in parts if part not in line] == [], line
 
 
+def test_a_split_may_lack_a_category_of_the_training_data(own):
+    def fault(found):
+        found["categories"] = [each for each in found["categories"] if each["id"] == 7]
+        found["annotations"] = [{"id": 1, "image_id": 3, "category_id": 7, "bbox": [1, 2, 9, 9]}]
+
+    change(own, fault, "val")
+    data = load_coco(own.parent)
+    assert data.spec["ids"] == [3, 7] and everything(data.val)["labels"].max(1).tolist() == [1, -1, -1]
+
+
 def test_other_categories_than_those_of_training_are_one_line(own, complaint):
     change(own, lambda found: found["categories"][0].update(name="green"), "val")
     line = complaint("train", "object_detection", "--framework", FRAMEWORKS[0], "--data.name=coco", *SMALL)
@@ -124,8 +143,12 @@ def test_no_folder_is_one_line(complaint):
     assert "data.path = 'coco': there is neither coco nor data/coco" in line
 
 
-def test_nothing_to_find_is_one_line(own, complaint):
-    change(own, lambda found: found["annotations"].clear(), "val")
+@pytest.mark.parametrize("what", ["nothing", "crowds"])
+def test_nothing_to_find_is_one_line(own, complaint, what):
+    def fault(found):
+        found["annotations"] = [{**each, "iscrowd": 1} for each in found["annotations"] if what == "crowds"]
+
+    change(own, fault, "val")
     line = complaint("train", "object_detection", "--framework", FRAMEWORKS[0], "--data.name=coco", *SMALL)
     assert "has no boxes in its split val" in line
 
@@ -136,10 +159,20 @@ def test_a_box_that_was_rounded_over_the_edge_is_cut(own):
     assert found["boxes"][1][0].tolist() == [50, 40, 64, 48]
 
 
-def test_crowds_are_kept_apart_and_no_truth_of_a_loss(own):
-    change(own, lambda found: found["annotations"][0].update(iscrowd=1))
+@pytest.mark.parametrize(("said", "crowd"), [(1, 1), (1.0, 1), ("1", 1), (True, 1), (0, 0), ("0", 0), (None, 0)])
+def test_crowds_are_kept_apart_and_no_truth_of_a_loss(own, said, crowd):
+    change(own, lambda found: found["annotations"][0].update(iscrowd=said))
     found = everything(load_coco(own.parent).train)
-    assert found["crowd"].sum() == 1 and found["labels"][found["crowd"]] >= 0
+    assert found["crowd"].sum() == crowd and (found["labels"][found["crowd"]] >= 0).all()
+
+
+def test_test_images_that_are_trained_on_too_are_counted(own):
+    change(own, lambda found: [each.update(file_name=f"own{each['id']}.png") for each in found["images"]])
+    for i, id in enumerate((3, 13, 23, 33, 43, 53)):
+        Image.new("RGB", (64, 48), (i, 0, 0)).save(own / "images" / f"own{id}.png")
+    assert load_coco(own.parent).leaked() == 0
+    (own / "images" / "207.png").write_bytes((own / "images" / "own13.png").read_bytes())
+    assert load_coco(own.parent).leaked() == 1
 
 
 @pytest.mark.parametrize("fault", ["damaged", "of another size"])
@@ -185,6 +218,11 @@ def edit(old, new):
 
 VOC = {
     "no XML": (edit("<annotation>", "<annotation"), ["000001.xml is no XML"]),
+    "an encoding that is not read": (
+        edit("<annotation>", '<?xml version="1.0" encoding="gbk"?><annotation>'),
+        ["000001.xml is no XML"],
+    ),
+    "an infinite size": (edit("<width>64", "<width>inf"), ["000001.xml: the image has inf x 48 pixels"]),
     "no XML at all": (lambda folder: (folder / "Annotations" / "000001.xml").unlink(), ["000001.xml: No such file"]),
     "a corner that is no number": (edit("<xmin>", "<xmin>x"), ["000001.xml: object 1: bndbox/xmin", "no number"]),
     "an object without a name": (edit("<name>red</name>", ""), ["000001.xml: object 1 has no name"]),
@@ -211,6 +249,14 @@ def test_a_fault_in_voc_may_be_left_out(voc, capsys, case):
     VOC[case][0](voc)
     assert len(load_voc(voc, SKIP).train) in (3, 4)
     assert "data.skip_bad leaves out " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("said", "crowd"), [("1", True), ("true", True), ("false", False), ("Unspecified", False), ("", False)]
+)
+def test_only_what_is_said_to_be_difficult_is(voc, said, crowd):
+    edit("<difficult>1", f"<difficult>{said}")(voc)
+    assert everything(load_voc(voc).train)["crowd"][1, 0] == crowd
 
 
 def test_a_class_that_training_lacks_is_one_line(voc):

@@ -97,6 +97,25 @@ def test_a_character_that_training_lacks_is_one_line(load, project, rows):
     with pytest.raises(InputError, match="new.csv, row 5 has 'x', for which the model has no token"):
         load("--data.test_path=new.csv")
     assert len(load("--data.test_path=new.csv", SKIP).test) == 3
+    tokens = ("--data.tokens=bpe", "--data.vocabulary=256")
+    assert len(load("--data.test_path=new.csv", *tokens).test) == 4  # as the line advises
+
+
+def test_a_row_without_a_file_is_one_line(load, project, rows):
+    write_csv(project / "said.csv", [*rows, {"path": " ", "text": "a"}])
+    with pytest.raises(InputError, match="said.csv, row 22, column path: no sound file is named"):
+        load()
+    assert len(load(SKIP).train) == 13
+
+
+def test_what_is_kept_of_bad_sounds_is_told_with_the_row_that_they_have_now(load, project, rows, capsys):
+    for before in (0, 3):
+        no_sound(project / "x.wav")
+        write_csv(project / "said.csv", [*rows, {"path": "x.wav", "text": "a"}])
+        table = (project / "said.csv").read_bytes()
+        (project / "said.csv").write_bytes(table.replace(b"\r\n", (1 + before) * b"\r\n", 1))
+        load(SKIP)
+        assert f"said.csv, row {22 + before}: x.wav is no sound" in capsys.readouterr().err
 
 
 def test_stereo_is_mixed_where_that_is_said(load, project, rows):
@@ -120,6 +139,9 @@ def test_a_line_of_librispeech_is_named(project, load):
         (project / "LibriSpeech" / subset).symlink_to("train-clean-100")
     config = load_config("speech_recognition/librispeech", ["--data.root=.", "--data.mels=8"])
     with pytest.raises(InputError, match="1-2.trans.txt, row 2: the text is empty"):
+        tasks.find("speech_recognition").load(config, None)
+    (folder / "1-2.trans.txt").write_text("1-2-0000\tA\u2028B\r\n\r\n1-2-0001 \n", encoding="utf-8", newline="")
+    with pytest.raises(InputError, match="1-2.trans.txt, row 3: the text is empty"):
         tasks.find("speech_recognition").load(config, None)
     (folder / "1-2.trans.txt").write_bytes(b"1-2-0000 A\n1-2-0001 \xff\n")
     with pytest.raises(InputError, match="1-2.trans.txt, row 2: byte 0xff is no UTF-8 text"):

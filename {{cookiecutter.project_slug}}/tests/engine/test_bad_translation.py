@@ -173,6 +173,7 @@ def test_bad_rows_of_a_table_are_named_and_may_be_left_out(load, project, capsys
         (rows(), ["--data.source=en", "--data.target=en"], "these are two columns"),
         (rows(), ["--data.source_path=b.en"], "give one of the two"),
         (rows(), ["--data.path="], "nothing to train on"),
+        (rows(), [f"--data.{key}_path=a.tsv" for key in ("val_source", "val_target")], "are both 'a.tsv': give two"),
         (rows(), ["--data.val_fraction=0.9", "--data.test_fraction=0.9"], "leave nothing for training"),
     ],
 )
@@ -180,6 +181,20 @@ def test_a_table_that_cannot_be_read_is_one_line(complaint, project, content, op
     (project / "a.tsv").write_text(content, encoding="utf-8")
     words = ["train", "translation/parallel", "--framework", FRAMEWORKS[0], *SMALL, *TABLE, *options]
     assert part in complaint(*words)
+
+
+def test_a_table_that_is_compressed_is_refused(load, project):
+    (project / "a.tsv.gz").write_bytes(gzip.compress(rows().encode()))
+    with pytest.raises(InputError, match="a.tsv.gz: a table is read as it is: unpack it with gunzip"):
+        load(*TABLE, "--data.path=a.tsv.gz")
+
+
+def test_quotes_that_look_like_those_of_csv_are_told(load, project, capsys):
+    (project / "a.tsv").write_text(rows((7, '"a ""b"""\tde 7'), (9, '"c"\t"d"')), encoding="utf-8")
+    load(*TABLE)
+    assert "a.tsv, row 7: a text in quotes that are doubled within: --data.quotes true?\n" in capsys.readouterr().err
+    load(*TABLE, "--data.quotes=true")
+    assert "quotes" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -393,7 +393,8 @@ def test_a_key_that_changes_no_prediction_is_refused_unless_it_is_harmless(cli, 
     outcome = cli("predict", folder, "none.csv", option)
     key, _, value = option.partition("=")
     refused = f"error: {key} {value}: the run was trained with " in outcome.err
-    assert outcome.code == 2 and refused == (option != "--data.download=true"), outcome.err
+    # What is not refused may be a text, and is no file that is there.
+    assert refused == (option != "--data.download=true") and (outcome.code == 2 or not refused), outcome.err
 
 
 @predicts

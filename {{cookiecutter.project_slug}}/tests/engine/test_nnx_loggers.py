@@ -1,5 +1,6 @@
-"""Loggers of one's own in extensions/nnx.py get what the run logs."""
+"""Loggers of one's own in extensions/nnx.py get what the run logs; those of CONTRIBUTING.md, without a network."""
 
+import pytest
 from conftest import history, small, steps
 from helpers import TASK
 
@@ -21,3 +22,42 @@ def test_a_logger_gets_every_step_that_is_logged_with_all_its_values(project, mo
     assert task == TASK
     for line, found in zip(history(run), logged, strict=True):
         assert line == {tag: found[tag] for tag in line}
+
+
+def test_weights_and_biases_has_what_the_run_has(project, monkeypatch):
+    wandb = pytest.importorskip("wandb", reason="wandb is not installed")
+
+    def loggers(config):
+        run = wandb.init(project=config.task, name=config.name, dir=project)
+        return [lambda step, values: run.log(dict(values), step)]
+
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setattr(extensions, "loggers", loggers)
+    run = train(load_config(TASK, [*small(TASK), *steps(2), "--framework=nnx"]))
+    wandb.finish()
+    wandb.teardown()  # all is written then
+    [kept] = project.glob("wandb/offline-run-*/*.wandb")
+    content = kept.read_bytes()
+    logged = [(tag, value) for line in history(run) for tag, value in line.items() if "/" in tag]
+    assert [one for one in logged if not all(str(part).encode() in content for part in one)] == []
+
+
+def test_mlflow_has_what_the_run_has(project, monkeypatch):
+    mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed")
+
+    def loggers(config):
+        mlflow.set_tracking_uri((project / "mlruns").as_uri())
+        mlflow.set_experiment(config.task)
+        mlflow.start_run(run_name=config.name)
+        return [lambda step, values: mlflow.log_metrics(dict(values), step)]
+
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.setattr(extensions, "loggers", loggers)
+    run = train(load_config(TASK, [*small(TASK), *steps(2), "--framework=nnx"]))
+    mlflow.end_run()
+    for line in history(run):
+        for tag in filter(lambda name: "/" in name, line):
+            [kept] = project.glob(f"mlruns/*/*/metrics/{tag}")
+            steps_of = [row.split()[2] for row in kept.read_text().splitlines()]
+            assert str(line["step"]) in steps_of

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 
 import numpy as np
 import pytest
@@ -76,11 +75,21 @@ def test_a_corner_of_voc_is_that_of_a_pixel_from_1(tmp_path):
     assert batch["crowd"].any(1).tolist() == [False, True, False, True]  # what is difficult
 
 
-def test_lists_of_voc_with_marks_of_a_class_are_read_too(tmp_path):
+@pytest.mark.parametrize("form", ["{}  1\n", "{} -1\n", "{}\t0\r\n"])
+def test_lists_of_voc_with_marks_of_a_class_are_read_too(tmp_path, form):
     write_voc(tmp_path / "voc")
     path = tmp_path / "voc" / "ImageSets" / "Main" / "train.txt"
-    path.write_text("".join(f"{name}  1\n" for name in path.read_text().split()))
+    path.write_text("\ufeff" + "".join(map(form.format, path.read_text().split())), encoding="utf-8")
     assert len(load("--data.name=voc", "--data.path=voc", f"--data.root={tmp_path}").train) == 4
+
+
+def test_names_of_voc_may_have_spaces_and_suffixes_be_in_capitals(tmp_path):
+    voc = write_voc(tmp_path / "voc")
+    (voc / "JPEGImages" / "000001.jpg").rename(voc / "JPEGImages" / "000000 b.JPG")
+    (voc / "Annotations" / "000001.xml").rename(voc / "Annotations" / "000000 b.xml")
+    (voc / "ImageSets" / "Main" / "train.txt").write_text("000000 b\n000002\n")
+    data = load("--data.name=voc", "--data.path=voc", f"--data.root={tmp_path}")
+    assert data.train[np.arange(2)]["file"][0].endswith("/000000 b.JPG")
 
 
 @pytest.mark.parametrize("name", ["coco", "voc"])
@@ -112,7 +121,7 @@ def test_images_of_other_sizes_than_their_neighbours_are_seen_as_large_as_fits(t
     assert batch["boxes"][1, 0] == pytest.approx(expected, abs=1 / 256)
 
 
-# Training, evaluation and prediction, from each layout.
+# Each layout, and from one of them a run.
 
 
 @pytest.fixture(scope="module")
@@ -126,33 +135,45 @@ def roots(tmp_path_factory):
     return folder
 
 
-LAYOUTS = {
-    "bccd": ("bccd", []),
-    "coco": ("coco", ["--model.norm=group", "--model.frozen_stages=0", "--init="]),
-    "voc": ("voc", ["--model.norm=group", "--model.frozen_stages=0", "--init="]),
-    "voc of 2007": ("voc", ["--model.norm=group", "--init=", "--data.path=VOCdevkit/VOC2007"]),
+PRESETS = {
+    "bccd": ("bccd", [9, 5, 5]),
+    "coco": ("coco", [9, 5, 5]),
+    "voc": ("voc", [4, 2, 2]),
+    "voc of 2007": ("voc", [4, 2, 2], "--data.path=VOCdevkit/VOC2007"),
 }
 
 
-@pytest.fixture(scope="module", params=LAYOUTS)
-def ran(request, roots, framework, cli, tmp_path_factory):
-    """(how the command ended, the run's folder) of two steps from a preset."""
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_reads_its_layout(roots, name):
+    preset, lengths, *options = PRESETS[name]
+    words = [f"--data.root={roots}", "--data.height=48", "--data.width=64", *options]
+    data = task.load(load_config(f"object_detection/{preset}", words), None)
+    assert [len(part) for part in (data.train, data.val, data.test)] == lengths
+    assert data.spec["classes"] == ["blue", "red"]
+    batch = data.augment({**everything(data.train), **data.draw(np.random.default_rng(0), lengths[0])})
+    for part in (batch, everything(data.val), everything(data.test)):
+        assert part["image"].shape[1:] == (64, 64, 3) and part["image"].any((1, 2, 3)).all()
+        assert (part["labels"] >= 0).any()
+
+
+@pytest.fixture(scope="module")
+def ran(roots, framework, cli, tmp_path_factory):
+    """(how the command ended, the run's folder) of two steps. Runs of COCO's form are those of other files."""
     run_dir = tmp_path_factory.mktemp("runs")
-    preset, options = LAYOUTS[request.param]
-    words = [f"object_detection/{preset}", "--framework", framework, "--accelerator=cpu", f"--data.root={roots}"]
+    words = ["object_detection/voc", "--framework", framework, "--accelerator=cpu", f"--data.root={roots}"]
     words += [f"--run_dir={run_dir}", *steps(2), "--trainer.log_every=1", "--optimizer.warmup_steps=1", *SMALL]
-    words += ["--data.batch_size=2", "--data.workers=2", "--trainer.accumulate=1", "--name=one", *options]
-    return cli("train", *words), run_dir / "object_detection" / preset / framework / "one"
+    words += ["--data.workers=2", "--model.norm=group", "--model.frozen_stages=0", "--name=one"]
+    return cli("train", *words), run_dir / "object_detection" / "voc" / framework / "one"
 
 
-def test_every_preset_trains(ran):
+def test_a_preset_trains(ran):
     outcome, folder = ran
     assert outcome.code == 0, outcome.err
     assert read_result(folder)["steps"] == 2
     assert {"test/ap", "test/ap50", "test/ap75"} < set(read_result(folder)["metrics"])
 
 
-def test_every_preset_evaluates(ran, cli):
+def test_a_preset_evaluates(ran, cli):
     _, folder = ran
     outcome = cli("evaluate", folder)
     shown = re.search(r"test/loss +(\S+)", outcome.out)
@@ -160,9 +181,9 @@ def test_every_preset_evaluates(ran, cli):
     assert float(shown[1]) == pytest.approx(read_result(folder)["metrics"]["test/loss"], rel=1e-3)
 
 
-def test_every_preset_predicts(ran, cli, tmp_path):
+def test_a_preset_predicts_pictures_of_any_size(ran, cli, tmp_path):
     _, folder = ran
     draw(tmp_path / "a.png", np.random.default_rng(1), (80, 60))
-    shutil.copy(tmp_path / "a.png", tmp_path / "b.png")
+    Image.new("L", (300, 4)).save(tmp_path / "b.png")
     outcome = cli("predict", folder, tmp_path / "a.png", tmp_path / "b.png", "--score", 0.01)
     assert outcome.code == 0 and all(name in outcome.out for name in ("a.png", "b.png", "left", "label")), outcome

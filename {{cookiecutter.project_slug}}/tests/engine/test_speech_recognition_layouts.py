@@ -1,6 +1,7 @@
 """Miniatures of every layout of speech, through train, evaluate and predict."""
 
 import json
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +140,17 @@ def test_rows_of_a_manifest_go_to_one_part_each_and_sounds_are_resampled(project
     samples = [int(np.ceil(int(11025 * (0.4 + 0.05 * i)) * 640 / 441)) for i in range(12)]
     assert frames.tolist() == [1 + (count - 400) // 160 for count in samples]
     assert "wörd a" in texts(found.train, found.spec)
+
+
+def test_a_letter_is_one_character_however_it_is_written(project):
+    manifest(project)
+    options = ["--data.path=own/said.table", "--data.sound=file", "--data.text=said"]
+    first = load("manifest", *options).fingerprint()
+    path = project / "own" / "said.table"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    lines[::2] = [unicodedata.normalize("NFD", line).replace(" ", "\u00a0 ") for line in lines[::2]]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    assert load("manifest", *options).fingerprint() == first
 
 
 def test_bpe_is_learnt_of_the_training_texts(project):

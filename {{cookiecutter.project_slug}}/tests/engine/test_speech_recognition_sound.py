@@ -136,6 +136,20 @@ def test_channels_are_mixed_only_where_that_is_said(tmp_path):
     assert read_sound(tmp_path / "a.wav", features(mix=True)) == pytest.approx(both.mean(1), abs=1e-6)
 
 
+def test_a_file_that_can_only_be_read_in_order_is_read_whole(tmp_path):
+    sound = 0.5 * np.sin(2 * np.pi * 440 * np.arange(3200) / 8000)
+    soundfile.write(tmp_path / "a.wav", sound, 8000, "GSM610")
+    assert read_sound(tmp_path / "a.wav", features())[200:3200] == pytest.approx(sound[200:], abs=0.1)
+
+
+def test_a_length_that_was_not_known_when_it_was_written_is_that_of_the_file(tmp_path):
+    soundfile.write(tmp_path / "a.wav", noise(1000), 8000)
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    content[40:44] = b"\xff" * 4
+    (tmp_path / "a.wav").write_bytes(content)
+    assert len(read_sound(tmp_path / "a.wav", features())) == 1000
+
+
 def write(path, what):
     """A file that is bad in some way."""
     soundfile.write(path, noise(0 if what == "empty" else 400), 8000, "FLOAT" if what == "nan" else "PCM_16")
@@ -148,6 +162,14 @@ def write(path, what):
         content[24:28] = (44100).to_bytes(4, "little")
     elif what == "no rate":
         content[24:32] = (1).to_bytes(4, "little") + (2).to_bytes(4, "little")
+    elif what == "bits":
+        content[34:36] = (8).to_bytes(2, "little")
+    elif what == "cut off":
+        content = content[:500]
+    elif what == "no length":
+        soundfile.write(path, noise(400), 8000, format="FLAC")
+        content = bytearray(path.read_bytes())
+        content[21:26] = bytes([content[21] & 0xF0, 0, 0, 0, 0])
     path.write_bytes(content)
 
 
@@ -159,6 +181,9 @@ def write(path, what):
         ("nan", "a.wav: a sample that is no finite number"),
         ("rate", "a.wav: its header contradicts itself: 44100 samples a second, but 16000 bytes a second, not 88200"),
         ("no rate", "a.wav: a rate of 1 Hz, which no speech has"),
+        ("bits", "a.wav: its header contradicts itself: 1 channels of PCM_U8 take 1 bytes, but it says 2: save it"),
+        ("cut off", "a.wav: its header says 800 bytes of sound, but 456 are there: fetch it again, or save it anew"),
+        ("no length", "a.wav: a length of 9,223,372,036,854,775,807 samples, which cannot be: save it anew"),
     ],
 )
 def test_a_file_that_is_none_is_one_line(tmp_path, what, part):

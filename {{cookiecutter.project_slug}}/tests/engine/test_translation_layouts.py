@@ -2,6 +2,7 @@
 
 import gzip
 import shutil
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -197,6 +198,14 @@ def test_a_files_last_line_needs_no_end_and_lines_may_end_as_on_windows(own, pro
     before = load("parallel", *own, *FRACTIONS).fingerprint()
     path = project / "data/a.en"
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n").removesuffix(b"\r\n"))
+    assert load("parallel", *own, *FRACTIONS).fingerprint() == before
+
+
+def test_blanks_and_how_a_letter_is_written_make_no_difference(own, project):
+    before = load("parallel", *own, *FRACTIONS).fingerprint()
+    path = project / "data/a.de"
+    text = unicodedata.normalize("NFD", path.read_text(encoding="utf-8")).replace(" ", "\u00a0\t")
+    path.write_text(text, encoding="utf-8")
     assert load("parallel", *own, *FRACTIONS).fingerprint() == before
 
 

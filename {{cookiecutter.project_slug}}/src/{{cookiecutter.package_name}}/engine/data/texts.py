@@ -7,6 +7,7 @@ run's `fitted/`, where it is kept as `content`.
 import codecs
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -44,7 +45,7 @@ class Characters:
             tokens = np.minimum(np.searchsorted(self._codes, codes), len(self._codes) - 1)
             if unknown := sorted({chr(code) for code in codes[self._codes[tokens] != codes]}):
                 shown = ", ".join(map(repr, unknown[:10])) + (", ..." if len(unknown) > 10 else "")
-                raise InputError(f"{where} has {shown}, for which the model has no token: it was trained on other text")
+                raise InputError(f"{where} has {shown}, for which the model has no token: no training text has it")
             yield tokens
 
 
@@ -170,6 +171,11 @@ def cut(text: str) -> Iterator[str]:
         yield text[start : found.start()]
         start = found.start()
     yield text[start:]
+
+
+def clean(text: str) -> str:
+    """With one character for each letter where Unicode has one (NFC), and one blank between words."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 def code_points(text: str) -> np.ndarray:

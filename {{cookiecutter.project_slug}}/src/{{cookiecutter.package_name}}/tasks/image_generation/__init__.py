@@ -1,7 +1,7 @@
 """Image generation: new images that look like those of a set, made of noise."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,17 @@ from ...engine.api import (
 from ...models.dcgan import DcganConfig
 from ...models.resnet_gan import ResnetGanConfig
 from . import features
-from .data import Cifar10Config, DigitsConfig, FashionMnistConfig, FolderConfig, GanConfig, MnistConfig, load, noise
+from .data import (
+    FEWEST,
+    Cifar10Config,
+    DigitsConfig,
+    FashionMnistConfig,
+    FolderConfig,
+    GanConfig,
+    MnistConfig,
+    load,
+    noise,
+)
 from .pictures import grid, save, to_uint8
 
 SURE = 0.9  # a probability with which the classifier is sure
@@ -52,7 +62,7 @@ def inputs(given: Any, spec: Spec, bad: Bad = STRICT) -> Inputs:
             raise InputError(f"noise of shape {list(given.shape)}: the model takes [n, {latent}]")
         return Inputs(Arrays(noise=given.astype(np.float32)), [str(i) for i in range(len(given))])
     seeds: list[int] = []
-    for word in [given] if isinstance(given, str | int) else given:
+    for word in given if isinstance(given, Iterable) and not isinstance(given, str | bytes) else [given]:
         found = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", str(word))
         first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, -1)
         if found and first <= last and len(seeds) + last - first < MOST:
@@ -80,7 +90,7 @@ def scores(arrays: Mapping[str, np.ndarray], spec: Spec) -> dict[str, float]:
     `class_coverage`, the share of classes that 3% of the samples look like at least (of ten classes; else 0.3 of an
     even share), and `confidence`, the share of samples of whose class the classifier is sure."""
     generated, real = to_uint8(arrays["generated"]), arrays["real"][arrays["first"]]
-    if min(len(generated), len(real)) < 2:
+    if min(len(generated), len(real)) < FEWEST:
         raise InputError("frechet_distance takes two samples and two real images at least: raise data.batch_size")
     line = f"frechet_distance is that of {len(generated):,} samples and {len(real):,} real images"
     say_once(line, line)
@@ -113,7 +123,10 @@ def examples(batch: Batch, outputs: Batch, spec: Spec) -> dict[str, np.ndarray]:
 
 
 def check(config: GanConfig) -> None:
-    """R1 is of the gradient at each image, which batch normalization makes one of the whole batch."""
+    """R1 is of the gradient at each image, which batch normalization makes one of the whole batch; and one sample has
+    no covariance."""
+    if config.data.samples < FEWEST:
+        raise InputError(f"data.samples = {config.data.samples}: frechet_distance takes {FEWEST} at least")
     if config.model.r1 and getattr(config.model, "norm", "none") == "batch":
         raise InputError(
             f"model.r1 = {config.model.r1} takes the gradient at each image alone, and batch normalization mixes them: "

@@ -193,4 +193,7 @@ def _folder(config: FolderConfig) -> Read:
 def _classifier(train: Source, labels: np.ndarray | None, classes: list[str]) -> str:
     """Fitted on the training images, or on some of many."""
     chosen = features.chosen(len(train))
-    return features.fit(train[chosen]["image"], None if labels is None else labels[chosen], len(classes))
+    some = train[chosen]["image"]
+    if (some == some[:1]).all():
+        raise InputError(f"all {len(some)} training images are the same: a GAN learns what differs among many")
+    return features.fit(some, None if labels is None else labels[chosen], len(classes))

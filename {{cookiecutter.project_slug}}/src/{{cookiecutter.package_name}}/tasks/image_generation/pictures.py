@@ -1,5 +1,6 @@
 """Generated images as pictures: bytes, grids, files."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -34,11 +35,11 @@ def save(images: np.ndarray, names: list[str], path: str) -> list[str]:
     new folder. Returns the file of each. Raises InputError where something is there, or cannot be written."""
     one = path.lower().endswith(".png")
     files = [Path(path) if one else Path(path, f"{name}.png") for name in names]
-    if Path(path).exists():
+    if os.path.lexists(path or os.curdir):
         raise InputError(f"--images {path} is there: choose another one")
     try:
         if one:
-            Image.fromarray(grid(images)).save(path)
+            Image.fromarray(grid(images)).save(path, format="PNG")
         else:
             Path(path).mkdir(parents=True)
             for file, image in zip(files, images, strict=True):

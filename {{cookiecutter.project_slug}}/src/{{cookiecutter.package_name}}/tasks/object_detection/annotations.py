@@ -9,6 +9,7 @@ import numpy as np
 from ...engine.api import Bad, Batch, InputError
 
 OUTSIDE = 1.0  # pixels that a box may reach over its image, as many do that were rounded
+LARGEST = 2**31 - 1  # pixels of a side
 SKIP = "correct it, or leave it out with --data.skip_bad true"
 
 Numbers = tuple[float, float, float, float]  # left, top, right, bottom in pixels

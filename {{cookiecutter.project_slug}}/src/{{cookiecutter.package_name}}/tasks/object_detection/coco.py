@@ -1,13 +1,14 @@
 """Annotations as those of COCO (Lin et al. 2014): one JSON file with images, categories and boxes."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
 
 from ...engine.api import Bad, InputError
 from ...engine.data.files import read_bytes
-from .annotations import SKIP, Box, Picture, checked, say
+from .annotations import LARGEST, SKIP, Box, Picture, checked, say
 
 Categories = Mapping[int, str]  # by id, in the order of the ids
 
@@ -21,7 +22,7 @@ def read_coco(path: Path, folder: Path, bad: Bad, categories: Categories | None 
     Args:
         folder: where the images lie.
         bad: takes images that are not there, and annotations that cannot be used.
-        categories: those of the training data, which the file has to have, too.
+        categories: those of the training data; the file may lack some, but have no others.
 
     Raises:
         InputError: for a file that is no such JSON.
@@ -31,18 +32,25 @@ def read_coco(path: Path, folder: Path, bad: Bad, categories: Categories | None 
     own = dict(sorted(named.items()))
     if not own:
         raise InputError(f"{path} has no categories")
-    if categories is not None and own != dict(categories):
-        differing = sorted(set(own.items()) ^ set(categories.items()))
+    known = own if categories is None else categories
+    if others := sorted(own.items() - known.items()):
         raise InputError(
-            f"{path} has other categories than the training data: {differing[0][1]!r} of id {differing[0][0]}"
+            f"{path} has other categories than the training data: {others[0][1]!r} of id {others[0][0]}: give both the "
+            "same ones"
         )
-    numbers = {id: i for i, id in enumerate(own)}
+    numbers = {id: i for i, id in enumerate(known)}
     pictures: dict[int, Picture] = {}
+    files: set[str] = set()
     for each in sorted(_unique(found["images"], path, "image", bad), key=lambda each: each["id"]):
         try:
-            pictures[each["id"]] = _picture(each, path, folder)
+            picture = _picture(each, path, folder)
+            if picture.file in files:
+                raise InputError(f"{path}: image {each['id']}: {each['file_name']} is another image's, too: {SKIP}")
         except InputError as error:
             bad.add(error)
+        else:
+            pictures[each["id"]] = picture
+            files.add(picture.file)
     all_images = {each["id"] for each in found["images"] if isinstance(each, dict) and _is_id(each.get("id"))}
     for each in _unique(found["annotations"], path, "annotation", bad):
         image = each.get("image_id")
@@ -95,10 +103,10 @@ def _picture(each: Mapping[str, Any], path: Path, folder: Path) -> Picture:
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise InputError(f"{where}: {name} lies outside of {folder}: {SKIP}")
     height, width = each.get("height"), each.get("width")
-    if not (_is_id(height) and _is_id(width) and height > 0 and width > 0):
+    if not (_is_id(height) and _is_id(width) and 0 < height <= LARGEST and 0 < width <= LARGEST):
         raise InputError(f"{where}, {name}, has no height and width in pixels: {SKIP}")
     file = folder / name
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise InputError(f"{where}: there is no {file}: fetch it, or leave it out with --data.skip_bad true")
     return Picture(str(file), (height, width), [])
 
@@ -115,4 +123,4 @@ def _box(each: Mapping[str, Any], path: Path, pictures: Mapping[int, Picture], n
         raise InputError(f"{where} has no bbox of four numbers, x, y, width and height: {SKIP}")
     x, y, width, height = box
     corners = checked((x, y, x + width, y + height), pictures[image].size, where)
-    return Box(corners, numbers[category], bool(each.get("iscrowd", 0)))
+    return Box(corners, numbers[category], each.get("iscrowd") in (1, "1"))

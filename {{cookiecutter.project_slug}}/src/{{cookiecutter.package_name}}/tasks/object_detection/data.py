@@ -87,7 +87,7 @@ DetectionConfig = Config[FasterRcnnConfig, DigitScenesConfig | CocoConfig | VocC
 def load(config: DetectionConfig, spec: Spec | None = None) -> Dataset:
     """`image`: uint8 [n, height, width, 3], and `size`, `original`, `boxes`, `labels` and `crowd`; see README.md.
 
-    Nothing is fitted: of a spec the classes are taken, so that a run's stay its own.
+    Nothing is fitted, so `spec` is not asked.
     """
     data = config.data
     if isinstance(data, DigitScenesConfig):
@@ -140,8 +140,8 @@ def _load_files(config: FilesConfig, read: Callable[[Path, str, Bad, Categories 
     for split, some in pictures.items():
         if not some:
             raise InputError(f"{folder} has no images in its split {split}")
-        if not any(picture.boxes for picture in some):
-            raise InputError(f"{folder} has no boxes in its split {split}: there is nothing to find")
+        if all(box.crowd for picture in some for box in picture.boxes):
+            raise InputError(f"{folder} has no boxes in its split {split}, crowds aside: there is nothing to find")
     most = counted(pictures.values())
     files = {split: Files([p.file for p in some], **arrays(some, most)) for split, some in pictures.items()}
     if config.skip_bad:

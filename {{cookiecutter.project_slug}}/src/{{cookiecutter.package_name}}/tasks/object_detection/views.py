@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from ...engine.api import Batch, InputError
-from ...engine.data.images import Files, decode
+from ...engine.data.images import Decoded, Files, decode
 from ...models.faster_rcnn import STRIDE
 
 FINE = 256  # boxes lie on such parts of a pixel, so that in float64 their areas are exact, and ties of them are ties
@@ -62,24 +62,17 @@ def opened(file: str, original: Sequence[int] | None = None) -> Image.Image:
     return image
 
 
-class Views:
+class Views(Decoded):
     """Files as they are seen in evaluation: `image`, `size` and `original` of each, and what else is known of it."""
 
     def __init__(self, files: Files, fit: Sequence[int]):
         self.files, self.fit = files, fit
-
-    def __len__(self) -> int:
-        return len(self.files)
 
     def __getitem__(self, indices: np.ndarray) -> Batch:
         batch = self.files[indices]
         seen = functools.cache(lambda i: seen_whole(batch, i, self.fit))
         first = {file: i for i, file in reversed(list(enumerate(batch["file"])))}  # a batch is padded with the last
         return stacked(batch, [seen(first[file]) for file in batch["file"]])
-
-    def digest(self) -> str:
-        """That of its files."""
-        return self.files.digest()
 
 
 def seen_whole(batch: Batch, i: int, fit: Sequence[int]) -> Batch:

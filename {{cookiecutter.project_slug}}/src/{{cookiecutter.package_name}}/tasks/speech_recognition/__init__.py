@@ -73,6 +73,8 @@ def inputs(given: Sequence[str | Path] | str | Path, spec: Spec, bad: Bad = STRI
 
 
 def _files(path: str, bad: Bad) -> list[str]:
+    if not path:
+        raise InputError("an input is empty: paths of sound files are wanted")
     if not os.path.isdir(path):
         return [path]
     inside = entries(path, SUFFIXES, bad)

@@ -33,7 +33,7 @@ from ...engine.data.download import Remote, locate_unpacked
 from ...engine.data.files import read_bytes
 from ...engine.data.folders import entries, say_left_out
 from ...engine.data.tables import OwnTableConfig, find_table, read_table, to_format
-from ...engine.data.texts import Bpe, Characters, Tokenizer, code_points, of_spec
+from ...engine.data.texts import Bpe, Characters, Tokenizer, clean, code_points, of_spec
 from ...models.conformer import ConformerConfig
 from ...models.speech_rnn import SpeechRnnConfig, subsampled
 from .decoding import least_frames
@@ -347,7 +347,10 @@ def _fit(config: SpeechConfig, part: Part) -> Tokenizer:
 
 def encode(tokenizer: Tokenizer, text: str, place: str) -> np.ndarray:
     """Tokens, int, from 1 on: 0 is the blank. Raises InputError for characters that there are no tokens for."""
-    return 1 + np.concatenate(list(tokenizer.encode([text], place)))
+    try:
+        return 1 + np.concatenate(list(tokenizer.encode([text], place)))
+    except InputError as error:
+        raise InputError(f"{error}; trained with --data.tokens bpe, a model has tokens for all") from error
 
 
 def _checked(
@@ -489,15 +492,14 @@ def _read_subset(root: Path, subset: str, data: LibriSpeechConfig) -> Iterator[S
         locate_unpacked(root, archive, members, download=data.download, verify=data.verify)
     for path in sorted(folder.glob("*/*/*.trans.txt")):
         for number, line in enumerate(_lines(path), 1):
-            name, _, text = line.partition(" ")
-            if name:
-                yield Said((path.parent / f"{name}.flac",), text, f"{path}, row {number}")
+            if words := line.split(maxsplit=1):
+                yield Said((path.parent / f"{words[0]}.flac",), "".join(words[1:]), f"{path}, row {number}")
 
 
 def _lines(path: Path) -> list[str]:
     content = read_bytes(path)
     try:
-        return content.decode("utf-8-sig").splitlines()
+        return content.decode("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         row = content[: error.start].count(b"\n") + 1
         raise InputError(
@@ -521,8 +523,13 @@ def _manifest(data: ManifestConfig, features: Features) -> tuple[list[Part], Bad
 
 def _rows(path: Path, data: ManifestConfig, bad: Bad) -> list[Said]:
     table = read_table(path, to_format(data.format()), bad=bad)
-    rows = zip(table.column(data.sound), table.column(data.text), table.lines, strict=True)
-    return [Said((path.parent / sound,), text, f"{path}, row {line}") for sound, text, line in rows]
+    found = []
+    for sound, text, line in zip(table.column(data.sound), table.column(data.text), table.lines, strict=True):
+        if sound:
+            found.append(Said((path.parent / sound,), text, f"{path}, row {line}"))
+        else:
+            bad.add(InputError(f"{path}, row {line}, column {data.sound}: no sound file is named"))
+    return found
 
 
 def split(rows: Sequence[T], fraction: float) -> tuple[list[T], list[T]]:
@@ -564,10 +571,11 @@ def _parts(
 
 
 def _told(group: Iterable[Said], lower: bool, bad: Bad) -> list[Said]:
-    """With texts without what is not to be heard: blanks at the ends, several where one is enough, capitals."""
+    """With texts without what is not to be heard: blanks at the ends, several where one is enough, how a letter is
+    made up of characters, capitals."""
     found = []
     for said in group:
-        text = " ".join(said.text.lower().split() if lower else said.text.split())
+        text = clean(said.text.lower() if lower else said.text)
         if text:
             found.append(said._replace(text=text))
         else:
@@ -582,11 +590,9 @@ def convert(group: Sequence[Said], features: Features, cache: Path, workers: int
         try:
             return log_mel(np.concatenate([read_sound(path, features) for path in said.sounds]), features)
         except InputError as error:
-            # A file may stand for itself, or in a row.
-            fault = str(error) if str(error).startswith(said.place) else f"{said.place}: {error}"
             if not skip:
-                raise InputError(fault) from error
-            return fault
+                raise InputError(_placed(str(error), said)) from error
+            return str(error)
 
     def write(folder: Path) -> None:
         faults, sizes = [], [0]
@@ -609,4 +615,9 @@ def convert(group: Sequence[Said], features: Features, cache: Path, workers: int
     faults = json.loads((made / "faults.json").read_text(encoding="utf-8"))
     shape = (int(starts[-1]), features.mels)
     flat = np.memmap(made / "features", np.float16, "r", shape=shape) if shape[0] else np.zeros(shape, np.float16)
-    return Sounds(flat, starts, faults)
+    return Sounds(flat, starts, [fault and _placed(fault, said) for fault, said in zip(faults, group, strict=True)])
+
+
+def _placed(fault: str, said: Said) -> str:
+    """A file may stand for itself, or in a row."""
+    return fault if fault.startswith(said.place) else f"{said.place}: {fault}"

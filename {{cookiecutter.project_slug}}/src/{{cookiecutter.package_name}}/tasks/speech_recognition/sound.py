@@ -12,8 +12,14 @@ from ...engine.api import InputError
 
 SUFFIXES = (".wav", ".flac")
 RATES = (1000, 384000)  # what a recording of speech may have, in Hz
+LONGEST = 2**31  # samples of a file
 FLOOR = 1e-6  # of the power, for a sound from -1 to 1, below which there is silence
-CONTRADICTION = re.compile(r"Bytes/sec\s*: (\d+) \(should be (\d+)\)")  # what libsndfile notes of a WAV file's header
+# What libsndfile notes of a WAV file's header.
+ODD_RATE = re.compile(r"Bytes/sec\s*: (\d+) \(should be (\d+)\)")
+CUT_OFF = re.compile(r"^data : (\d+) \(should be (\d+)\)", re.MULTILINE)
+BLOCK = re.compile(r"Block Align\s*: (\d+)")
+ENDLESS = 2**31 - 2**16  # bytes: what is written while it is recorded has such a length
+WIDTHS = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}  # bytes of a sample
 
 
 @dataclass(frozen=True)
@@ -55,18 +61,17 @@ def read_sound(path: Path | str, features: Features) -> np.ndarray:
 
     try:
         with open(path, "rb") as opened, soundfile.SoundFile(opened) as file:
-            rate, found = file.samplerate, CONTRADICTION.search(file.extra_info)
-            samples = file.read(dtype="float32", always_2d=True)
+            rate, fault = file.samplerate, contradiction(file.extra_info, file.samplerate, file.channels, file.subtype)
+            if len(file) > LONGEST:  # as FLAC that came in a stream says, whose length is not known
+                raise InputError(f"{path}: a length of {len(file):,} samples, which cannot be: save it anew")
+            samples = file.read(len(file), dtype="float32", always_2d=True)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
     except soundfile.SoundFileError as error:
         reason = str(error).rpartition(": ")[2].rstrip(".")
         raise InputError(f"{path} is no sound that can be read ({reason}): save it as WAV or FLAC") from error
-    if found:
-        raise InputError(
-            f"{path}: its header contradicts itself: {rate} samples a second, but {found[1]} bytes a second, not "
-            f"{found[2]}: save it anew with the rate that it has"
-        )
+    if fault:
+        raise InputError(f"{path}: {fault}")
     if not RATES[0] <= rate <= RATES[1]:
         raise InputError(f"{path}: a rate of {rate} Hz, which no speech has: save it anew with the rate that it has")
     if not len(samples):
@@ -77,6 +82,24 @@ def read_sound(path: Path | str, features: Features) -> np.ndarray:
     if not np.isfinite(mono).all():
         raise InputError(f"{path}: a sample that is no finite number")
     return resample(mono, rate, features.rate)
+
+
+def contradiction(notes: str, rate: int, channels: int, subtype: str) -> str:
+    """What is wrong with a header, of which libsndfile has noted this; "" for nothing."""
+    if found := ODD_RATE.search(notes):
+        return (
+            f"its header contradicts itself: {rate} samples a second, but {found[1]} bytes a second, not {found[2]}: "
+            "save it anew with the rate that it has"
+        )
+    if (found := CUT_OFF.search(notes)) and int(found[1]) < ENDLESS:
+        return f"its header says {found[1]} bytes of sound, but {found[2]} are there: fetch it again, or save it anew"
+    width = channels * WIDTHS.get(subtype, 0)
+    if (found := BLOCK.search(notes)) and width and int(found[1]) != width:
+        return (
+            f"its header contradicts itself: {channels} channels of {subtype} take {width} bytes, but it says "
+            f"{found[1]}: save it anew"
+        )
+    return ""
 
 
 def resample(sound: np.ndarray, rate: int, wanted: int) -> np.ndarray:

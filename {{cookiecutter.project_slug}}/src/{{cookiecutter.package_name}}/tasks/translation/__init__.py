@@ -1,7 +1,9 @@
 """Translation: what does a text say in another language?"""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,7 @@ from ...engine.api import (
     Task,
     option,
 )
-from ...engine.data.texts import Bpe, shown
+from ...engine.data.texts import Bpe, clean, shown
 from ...models.transformer import SPECIAL, VARIANTS, BeamOptions, check_sizes
 from .data import (
     Multi30kConfig,
@@ -30,7 +32,10 @@ from .data import (
     encode,
     load,
 )
+from .files import read_lines
 from .scores import scores, to_text
+
+TABLES = (".csv", ".tsv")  # which `predict` does not read
 
 
 @dataclass(frozen=True)
@@ -38,40 +43,57 @@ class TranslateOptions(BeamOptions):
     target: str = option("", "the language that is wanted, so that a run of another one is told")
 
 
-def inputs(given: Sequence[str] | str, spec: Spec, bad: Bad = STRICT) -> Inputs:
+def inputs(given: Sequence[str | Path] | str | Path, spec: Spec, bad: Bad = STRICT) -> Inputs:
     """`source`: int32 [n, length], of texts: the shortest of the run's lengths that holds all of them.
 
+    A string is a file, of a text a line, where there is one of this name, else a text; its empty lines are passed over.
     `bad` takes texts that are empty, no text, or longer than the model can hold. Raises InputError for anything else.
     """
-    texts = [given] if isinstance(given, str) else given
-    if not isinstance(texts, Sequence) or not texts or not all(isinstance(text, str) for text in texts):
-        raise InputError(f"inputs of type {type(given).__name__}: one text or several are wanted")
+    every = [given] if isinstance(given, str | Path) else given
+    if not isinstance(every, Sequence) or not every or not all(isinstance(one, str | Path) for one in every):
+        raise InputError(f"inputs of type {type(given).__name__}: one text or several are wanted, or files of them")
     tokenizer = Bpe(spec[Bpe.FILE])
     names, tokens = [], []
-    for text in texts:
+    for place, text in (row for one in every for row in _texts(one)):
         try:
-            tokens.append(_encoded(text, tokenizer, spec["length"]))
+            if isinstance(text, InputError):
+                raise text
+            tokens.append(_encoded(text, place, tokenizer, spec["length"]))
             names.append(text)
         except InputError as error:
             bad.add(error)
+    if not bad.count and not names:
+        raise InputError("no inputs: there is no text in the files")
     bad.say(len(names))
     source = Ragged(np.concatenate(tokens), np.cumsum([0, *map(len, tokens)]))
     length = min(bound for bound in spec["bounds"] if bound > source.lengths.max())
     return Inputs(Arrays(source=source.padded(np.arange(len(names)), length)), names)
 
 
-def _encoded(text: str, tokenizer: Bpe, length: int) -> np.ndarray:
-    line = " ".join(text.split())
+def _texts(one: str | Path) -> Iterator[tuple[str, str | InputError]]:
+    """Where each stands, for an error, and the text or what is wrong with it."""
+    if not os.path.isfile(one) and isinstance(one, str):
+        yield "", one
+        return
+    if Path(one).suffix.lower() in TABLES:
+        raise InputError(f"{one} is a table: a file that has a text a line is wanted")
+    for row, text in read_lines(Path(one)):
+        if text:
+            yield f"{one}, row {row}: ", text
+
+
+def _encoded(text: str, place: str, tokenizer: Bpe, length: int) -> np.ndarray:
+    line = clean(text)
     what = line if len(line) <= 40 else f"{line[:40]}..."
     if not line:
-        raise InputError("a text is empty: there is nothing to translate")
+        raise InputError(f"{place}a text is empty: there is nothing to translate")
     if any("\ud800" <= character <= "\udfff" or character == "\0" for character in text):
-        raise InputError(f"{what!r} is no UTF-8 text")
+        raise InputError(f"{place}{what!r} is no UTF-8 text")
     [found] = encode([line], tokenizer)
     if len(found) >= length:
         raise InputError(
-            f"{what!r} has {len(found)} tokens, and with its end the model holds {length}: translate it sentence by "
-            "sentence"
+            f"{place}{what!r} has {len(found)} tokens, and with its end the model holds {length}: translate it "
+            "sentence by sentence"
         )
     return found
 
@@ -117,6 +139,10 @@ def check(config: TranslationConfig) -> None:
 def _check_paths(data: ParallelConfig) -> None:
     for prefix, what in (("", "train on"), ("val_", "validate on"), ("test_", "test on")):
         table, source, target = (getattr(data, f"{prefix}{key}") for key in ("path", "source_path", "target_path"))
+        if source and source == target:
+            raise InputError(
+                f"data.{prefix}source_path and data.{prefix}target_path are both {source!r}: give two files"
+            )
         if table and (source or target):
             raise InputError(
                 f"data.{prefix}path = {table!r} is a table, and data.{prefix}source_path, data.{prefix}target_path are "

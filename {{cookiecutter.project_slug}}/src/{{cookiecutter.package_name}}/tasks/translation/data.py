@@ -30,7 +30,7 @@ from ...engine.data.conversions import convert_once
 from ...engine.data.download import Remote, locate
 from ...engine.data.files import find_own
 from ...engine.data.tables import DELIMITERS, Format
-from ...engine.data.texts import Bpe
+from ...engine.data.texts import Bpe, clean
 from ...models.transformer import BOS, EOS, PAD, SPECIAL, TransformerConfig
 from .files import Files, Pair, read_pairs
 
@@ -86,7 +86,7 @@ class Wmt14Config(FileConfig):
 
 @dataclass(frozen=True)
 class ParallelConfig(FileConfig):
-    """Your own pairs: a table, or two files that have a sentence a line; .gz is read, too."""
+    """Your own pairs: a table, or two files that have a sentence a line, also as .gz."""
 
     path: str = option("", "a table, in the working folder or in root")
     source_path: str = option("", "or a file of the sentences that are read")
@@ -278,7 +278,7 @@ def _numbers(data: NumbersConfig) -> list[list[Pair]]:
         )
     val, test, train = np.split(numbers, np.cumsum(counts))
     return [
-        [(num2words(n, lang=data.source), num2words(n, lang=data.target)) for n in part.tolist()]
+        [(clean(num2words(n, lang=data.source)), clean(num2words(n, lang=data.target))) for n in part.tolist()]
         for part in (train, val, test)
     ]
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ...engine.api import Bad, InputError
+from ...engine.api import Bad, InputError, say_once
 from ...engine.data.tables import Format, column_names, no_column, read_rows
+from ...engine.data.texts import clean
 
 LONGEST = 2**24  # bytes of a line
 Pair = tuple[str, str]  # a text and its translation
@@ -75,6 +76,8 @@ def _of_files(source: Path, target: Path) -> Iterator[tuple[tuple[str, str], tup
 
 def _of_table(files: Files, bad: Bad) -> Iterator[tuple[tuple[str, str], tuple]]:
     [path] = files.paths
+    if path.suffix.lower() == ".gz":
+        raise InputError(f"{path}: a table is read as it is: unpack it with gunzip")
     rows = read_rows(path, files.format, bad=bad)
     if all(name.isdecimal() for name in files.columns):
         first = next(rows)
@@ -87,13 +90,24 @@ def _of_table(files: Files, bad: Bad) -> Iterator[tuple[tuple[str, str], tuple]]
     indices = [names.index(name) for name in files.columns]
     for line, cells in rows:
         one, other = (f"{path}, row {line}, column {name}" for name in files.columns)
-        yield (one, other), tuple(" ".join(cells[i].split()) for i in indices)
+        if not files.format.quotes and any(_is_quoted(cells[i]) for i in indices):
+            say_once(
+                f"quotes of {path}",
+                f"{path}, row {line}: a text in quotes that are doubled within: --data.quotes true?",
+            )
+        yield (one, other), tuple(clean(cells[i]) for i in indices)
+
+
+def _is_quoted(cell: str) -> bool:
+    """Whether it is how CSV writes a text that holds quotes."""
+    inside = cell[1:-1]
+    return cell == f'"{inside}"' and '""' in inside and '"' not in inside.replace('""', "")
 
 
 def read_lines(path: Path) -> Iterator[Line]:
-    """Of a UTF-8 file, which may be compressed by gzip, without blanks around them."""
+    """Of a UTF-8 file, which may be compressed by gzip, each `clean`."""
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
             for row, line in enumerate(iter(lambda: file.readline(LONGEST + 1), b""), 1):
                 if len(line) > LONGEST:
                     raise InputError(f"{path}, row {row}: longer than {LONGEST:,} bytes")
@@ -112,4 +126,4 @@ def _decoded(line: bytes, where: str, row: int) -> str | InputError:
         return InputError(f"{where}: byte 0x{byte:02x} is no UTF-8 text: save the file as UTF-8")
     if "\0" in text:
         return InputError(f"{where}: a byte 0, which is no text: save the file as UTF-8")
-    return text.strip()
+    return clean(text)
