@@ -114,11 +114,12 @@ def resample(sound: np.ndarray, rate: int, wanted: int) -> np.ndarray:
 
 def log_mel(sound: np.ndarray, features: Features) -> np.ndarray:
     """float16 [frames, mels]: the logarithm of the power in each band, of which each has mean 0 and deviation 1 over
-    the sound, so that neither loudness nor the microphone matters.
+    the sound, so that neither loudness nor the microphone matters; nor does a constant in the samples.
 
     float16 is precise enough, and takes half of the room. A sound shorter than a window is filled up with silence.
     """
-    power = spectrogram(sound.astype(np.float64), features)
+    sound = sound.astype(np.float64)
+    power = spectrogram(sound - sound.mean(), features)
     found = np.log(np.maximum(power @ mel_filters(features).T, FLOOR))
     return ((found - found.mean(0)) / (found.std(0) + 1e-3)).astype(np.float16)
 
