@@ -104,15 +104,21 @@ def proofs_of_any_task(project):
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_the_proofs_of_the_engine_import_nothing_of_the_other_framework(run_tests_of, tmp_path, framework):
+    [other] = set(FRAMEWORKS) - {framework}
+    run_tests_of(bake(tmp_path, framework=framework), "--collect-only", hidden=without(other, tmp_path / "hide"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_the_proofs_of_the_engine_that_need_no_task_pass_without_the_other_framework(run_tests_of, tmp_path, framework):
-    """Those with any task are below, those of the tasks are slow; all are collected, which imports what they need.
+    """Those with any task are below, those of the tasks are slow.
 
     Those of readers and of what is put together at random ask for no framework, and those of a framework's own models
     and meshes not for the other's absence: a project with both has run them.
     """
     [other] = set(FRAMEWORKS) - {framework}
     project, hidden = bake(tmp_path, framework=framework), without(other, tmp_path / "hide")
-    run_tests_of(project, "--collect-only", hidden=hidden)
     names = (*TASKS, "bad", "fuzz", "download", "conversions", "tables", "images", f"{framework}_")
     left_out = [f"--ignore-glob=*/test_*{name}*.py" for name in names]
     left_out += [f"--ignore={path}" for path in shared_proofs(project)]
@@ -131,9 +137,8 @@ def test_what_holds_with_any_task_holds_in_a_project_with_each_alone(run_tests_o
     run_tests_of(project, *QUICK, *proofs_of_any_task(project), hidden=hidden)
 
 
-@pytest.mark.parametrize(
-    "task", [pytest.param(task, marks=[pytest.mark.slow] * (task in LONG)) for task in OTHER_TASKS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("task", OTHER_TASKS)
 def test_what_twins_of_any_task_promise_holds_in_a_project_with_each_alone(run_tests_of, tmp_path, task):
     project = bake(tmp_path, tasks=task)
     twins = [path for path in proofs_of_any_task(project) if path.name.startswith("test_twins")]

@@ -7,7 +7,8 @@ one that the environment variable TEST_TASK names.
 import os
 
 import numpy as np
-from conftest import make_engine, small
+import pytest
+from conftest import FRAMEWORKS, make_engine, small
 
 from {{cookiecutter.package_name}}.engine import registry
 from {{cookiecutter.package_name}}.engine import task as tasks
@@ -16,6 +17,11 @@ from {{cookiecutter.package_name}}.engine.folder import read_config, read_record
 TASK = os.environ.get("TEST_TASK") or tasks.names()[0]
 SMALL = small(TASK)
 MONITOR, MODE = tasks.find(TASK).monitor, tasks.find(TASK).mode
+
+# A test of what both frameworks share, as a reader, is quick with the first of the project, and slow with the other.
+with_one_framework = pytest.mark.parametrize(
+    "framework", [pytest.param(name, marks=[pytest.mark.slow] * bool(i)) for i, name in enumerate(FRAMEWORKS)]
+)
 
 
 def load_data(settings):

@@ -7,6 +7,7 @@ import tarfile
 
 import numpy as np
 import pytest
+from helpers import with_one_framework
 from PIL import Image
 
 from {{cookiecutter.package_name}}.engine import task as tasks
@@ -87,6 +88,7 @@ def load(name, root, *options):
     )
 
 
+@with_one_framework
 @pytest.mark.parametrize("name", ["mnist", "flat", "sorted"])  # the others have such shapes and classes, too
 def test_it_is_trained_evaluated_and_predicted(root, project, cli, framework, monkeypatch, name):
     preset, *options = PRESETS[name]

@@ -393,6 +393,7 @@ def test_dropout_draws_anew_in_each_step():
 
 # torch.compile looks into every module that is loaded, and so at what other libraries have deprecated.
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.slow
 def test_a_compiled_model_keeps_the_names_of_its_parameters(project):
     folder = workflow.train(config("--debug=fast", "--lightning.compile=true"))
     assert set(last_checkpoint(folder)["state_dict"]) == set(new_module().state_dict())

@@ -244,17 +244,6 @@ def test_the_tensorboard_logger_has_what_the_run_has(project):
         assert [event.value for event in found.Scalars(tag)] == pytest.approx(list(values_of(run, tag).values()))
 
 
-def test_the_mlflow_logger_takes_a_run_offline(project):
-    mlflow = pytest.importorskip("mlflow")
-    from lightning.pytorch.loggers import MLFlowLogger
-
-    with extended(loggers=lambda: [MLFlowLogger(TASK, tracking_uri=f"sqlite:///{project}/mlflow.db")]):
-        train(config(*steps(2)))
-    mlflow.set_tracking_uri(f"sqlite:///{project}/mlflow.db")
-    [found] = mlflow.search_runs(search_all_experiments=True, output_format="list")
-    assert found.info.status == "FINISHED" and found.data.metrics["train/loss"] > 0
-
-
 def test_early_stopping_with_its_defaults_stops_after_three_epochs_without_a_better_one_in_each_run(project):
     with extended(lambda: [stock.EarlyStopping("val/loss")]):
         for name in ("one", "two"):  # the second does not inherit the state of the first

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import small, steps
+from helpers import with_one_framework
 
 from {{cookiecutter.package_name}}.engine import task as tasks
 from {{cookiecutter.package_name}}.engine.errors import InputError
@@ -76,6 +77,7 @@ def train_evaluate_predict(cli, preset, sound, framework, *options):
     assert outcome.code == 0 and str(sound) in outcome.out, outcome.err
 
 
+@with_one_framework
 def test_fsdd(cli, project, framework):
     fsdd(project)
     train_evaluate_predict(cli, "fsdd", "fsdd/recordings/3_george_0.wav", framework)
@@ -99,6 +101,7 @@ def test_digits_of_a_voice_are_joined_within_their_part(project):
     assert np.array_equal(joined.train.frames[~longer], single.train.frames[~longer])
 
 
+@with_one_framework
 def test_librispeech(cli, project, framework):
     librispeech(project)
     sound = "LibriSpeech/test-clean/103/1240/103-1240-0000.flac"
@@ -125,6 +128,7 @@ def test_fsdd_that_is_not_there_is_one_line(project):
         load("fsdd")
 
 
+@with_one_framework
 @pytest.mark.parametrize(("delimiter", "key"), [(",", ","), ("\t", "tab")])
 def test_a_manifest(cli, project, framework, delimiter, key):
     manifest(project, delimiter)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import FRAMEWORKS
+from helpers import with_one_framework
 
 from {{cookiecutter.package_name}}.engine import task as tasks
 from {{cookiecutter.package_name}}.engine.data.download import Remote
@@ -100,10 +101,12 @@ def test_ag_news_that_is_missing_names_its_files_place_and_source(tmp_path):
     assert "CharCnn_Keras" in line and "--data.download true" in line
 
 
+@with_one_framework
 def test_ag_news_with_fasttext(cli, project, framework, news):
     assert_commands_work(cli, "ag_news", framework, KINDS, *SMALL, f"--data.root={news}", "--data.verify=false")
 
 
+@with_one_framework
 def test_ag_news_with_bert(cli, project, framework, news):
     options = ["--accelerator=cpu", "--data.batch_size=16", "--model.name=bert_tiny", "--data.vocabulary=150"]
     options += ["--data.length=24", f"--data.root={news}", "--data.verify=false"]
@@ -193,6 +196,7 @@ def test_folders_without_reviews_are_said_to_be_so(tmp_path):
     assert "have no .txt files" in refused("imdb", f"--data.root={tmp_path}")
 
 
+@with_one_framework
 def test_imdb_works(cli, project, framework, reviews):
     assert_commands_work(cli, "imdb", framework, ["negative", "positive"], *SMALL, f"--data.root={reviews}")
 
@@ -242,6 +246,7 @@ def test_sst2_that_is_missing_names_its_files_place_and_source(tmp_path):
     assert "SST-2/train.tsv, SST-2/dev.tsv" in line and "https://dl.fbaipublicfiles.com/glue/data/SST-2.zip" in line
 
 
+@with_one_framework
 def test_sst2_works(cli, project, framework, phrases):
     assert_commands_work(cli, "sst2", framework, ["negative", "positive"], *SMALL, f"--data.root={phrases}")
 
@@ -397,6 +402,7 @@ def test_a_run_is_not_evaluated_on_a_table_that_has_changed_but_on_a_file_of_its
     assert names[1:] == ['"data/held.csv, row 2"', '"data/held.csv, row 4"', '"data/held.csv, row 5"', "some text"]
 
 
+@with_one_framework
 def test_a_table_of_ones_own_works(cli, own, framework):
     assert_commands_work(cli, "csv", framework, ["a", "b"], *SMALL, *own(["a", "b"] * 20))
 

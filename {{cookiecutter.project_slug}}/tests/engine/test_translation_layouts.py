@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import FRAMEWORKS, everything
+from helpers import with_one_framework
 
 from {{cookiecutter.package_name}}.engine import task as tasks
 from {{cookiecutter.package_name}}.engine.errors import InputError
@@ -123,10 +124,12 @@ def test_wmt14_that_is_missing_names_its_files_place_and_source(tmp_path):
     assert "lacks train.en, train.de, val.en" in line and str(tmp_path / "wmt14") in line and "https://nlp" in line
 
 
+@with_one_framework
 def test_multi30k_works(cli, project, framework, captions):
     assert_commands_work(cli, "multi30k", framework, f"--data.root={captions}", "--data.verify=false")
 
 
+@with_one_framework
 def test_wmt14_works(cli, project, framework, news):
     assert_commands_work(cli, "wmt14", framework, f"--data.root={news}")
 
@@ -216,6 +219,7 @@ def test_characters_that_end_a_line_elsewhere_do_not_here(own, project):
     assert len(found.train) + len(found.val) + len(found.test) == 20
 
 
+@with_one_framework
 def test_ones_own_pairs_work(cli, own, framework):
     assert_commands_work(cli, "parallel", framework, *own, *FRACTIONS)
 

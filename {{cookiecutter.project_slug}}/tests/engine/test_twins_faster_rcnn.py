@@ -74,7 +74,7 @@ def losses_and_detections(net, model, images, size, boxes, labels, seed):
     [
         ("faster_rcnn_small", {}),
         ("faster_rcnn_small", {"norm": "frozen"}),
-        ("faster_rcnn_resnet18", {"norm": "frozen", "frozen_stages": 2}),
+        pytest.param("faster_rcnn_resnet18", {"norm": "frozen", "frozen_stages": 2}, marks=pytest.mark.slow),
         pytest.param("faster_rcnn_resnet50", {}, marks=pytest.mark.slow),
     ],
 )

@@ -14,20 +14,28 @@ from parity import (
 
 from {{cookiecutter.package_name}}.engine import task as tasks
 
-pytestmark = pytest.mark.parametrize("task", tasks.names())
+every = pytest.mark.parametrize("task", tasks.names())
+# Of a detector these take minutes; a shorter run of both halves is among its own tests.
+quick = pytest.mark.parametrize(
+    "task", [pytest.param(x, marks=[pytest.mark.slow] * (x == "object_detection")) for x in tasks.names()]
+)
 
 
+@quick
 def test_outputs_and_gradients_are_the_same(task):
     assert_gradients_agree(task, *small(task))
 
 
+@quick
 def test_a_run_is_the_same(project, task):
     assert_runs_agree(task, *small(task))
 
 
+@quick
 def test_in_float32_only_rounding_differs(project, task):
     assert_rounding_stays_small(task, *small(task))
 
 
+@every
 def test_weights_go_across_and_back(task):
     assert_weights_go_across_and_back(task, *small(task))
