@@ -1,6 +1,4 @@
-"""Image generation: data and noise, the losses and the metrics by their formulas, and what is predicted."""
-
-import importlib
+"""Image generation: data and noise, the metrics by their formulas, and what is predicted."""
 
 import numpy as np
 import pytest
@@ -10,7 +8,6 @@ from scipy.linalg import sqrtm
 from sklearn.datasets import load_digits
 
 from {{cookiecutter.package_name}} import load, load_config
-from {{cookiecutter.package_name}}.engine.task import twin
 from {{cookiecutter.package_name}}.tasks.image_generation import scores, task
 from {{cookiecutter.package_name}}.tasks.image_generation.features import features, fit, frechet_distance, probabilities
 from {{cookiecutter.package_name}}.tasks.image_generation.pictures import grid, to_uint8
@@ -80,21 +77,7 @@ def test_a_folder_has_classes_where_it_has_folders(project):
         assert everything(data.train)["image"].shape == (19, 8, 8, 3)
 
 
-# Losses and metrics.
-
-
-def test_losses_are_those_of_their_formulas(framework):
-    half = twin(task, framework)
-    array = importlib.import_module({"lightning": "torch", "nnx": "jax.numpy"}[framework]).asarray
-    real, fake = (np.random.default_rng(seed).normal(0, 2, 20).astype(np.float32) for seed in (0, 1))
-    sigmoid = 1 / (1 + np.exp(-np.stack([real, fake]).astype(np.float64)))
-    expected = {
-        "non_saturating": (-np.log(sigmoid[0]) - np.log(1 - sigmoid[1]), -np.log(sigmoid[1])),
-        "hinge": (np.maximum(0, 1 - real) + np.maximum(0, 1 + fake), -fake),
-    }
-    for name, (discriminator, generator) in expected.items():
-        assert np.asarray(half.told_apart(array(real), array(fake), name)) == pytest.approx(discriminator, rel=1e-5)
-        assert np.asarray(half.taken_for_real(array(fake), name)) == pytest.approx(generator, rel=1e-5)
+# Metrics.
 
 
 def test_the_frechet_distance_is_that_of_its_formula():

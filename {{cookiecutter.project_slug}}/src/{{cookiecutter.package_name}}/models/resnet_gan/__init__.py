@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ...engine.api import PositiveInt, option
 from ..dcgan import GanConfig
 
-# Of the power iteration, as torch's own: so many at first, and one more each time that it is trained on.
+# Of the power iteration: so many at first, and one more each time that it is trained on.
 ITERATIONS = 15
 EPSILON = 1e-12
 

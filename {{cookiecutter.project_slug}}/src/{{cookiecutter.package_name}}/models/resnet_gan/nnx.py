@@ -98,7 +98,7 @@ class SpectralConv(nnx.Conv):
     three times in a step of a GAN; the gradient takes them as constants.
     """
 
-    use_running_average = False  # as of batch normalization: `eval()` sets it
+    use_running_average = False  # as of batch normalization: `eval` of the module sets it
     bias: nnx.Param
     u: nnx.BatchStat
     v: nnx.BatchStat
@@ -155,7 +155,7 @@ def norm(layer: SpectralConv | SpectralLinear) -> jax.Array:
 
 
 def flat(kernel: jax.Array) -> jax.Array:
-    """[..., inputs, outputs] -> [outputs, inputs * ...], as torch has it; at least in float32."""
+    """[..., inputs, outputs] -> [outputs, inputs * ...]; at least in float32."""
     axes = tuple(range(kernel.ndim))
     matrix = kernel.transpose((*axes[:-3:-1], *axes[:-2])).reshape(kernel.shape[-1], -1)
     return matrix.astype(jnp.promote_types(matrix.dtype, jnp.float32))

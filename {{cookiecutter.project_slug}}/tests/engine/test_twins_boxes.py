@@ -1,54 +1,43 @@
 """What detectors compute with boxes, in each framework, against loops in NumPy: at random, in ties, at borders."""
 
-import importlib
-
+import jax
 import numpy as np
 import pytest
-from conftest import FRAMEWORKS
+import torch
 
 from {{cookiecutter.package_name}}.models import boxes as facts
+from {{cookiecutter.package_name}}.models.boxes import nnx as nnx_ops
+from {{cookiecutter.package_name}}.models.boxes import torch as torch_ops
 
 
-class Torch:
-    def __init__(self):
-        self.torch = importlib.import_module("torch")
-        self.ops = importlib.import_module(f"{facts.__name__}.torch")
-
-    def __call__(self, name, *arrays, **options):
-        given = [self.given(x) for x in arrays]
-        return self.taken(getattr(self.ops, name)(*given, **options))
-
-    def given(self, x):
+def with_torch(name, *arrays, **options):
+    def given(x):
         if isinstance(x, list):  # of features, whose channels stand second here
-            return [self.given(each).permute(0, 3, 1, 2) for each in x]
-        return self.torch.tensor(x) if isinstance(x, np.ndarray) else x
+            return [given(each).permute(0, 3, 1, 2) for each in x]
+        return torch.tensor(x) if isinstance(x, np.ndarray) else x
 
-    def taken(self, found):
-        return tuple(map(self.taken, found)) if isinstance(found, tuple) else found.numpy()
+    def taken(found):
+        return tuple(map(taken, found)) if isinstance(found, tuple) else found.numpy()
+
+    return taken(getattr(torch_ops, name)(*map(given, arrays), **options))
 
 
-class Jax:
-    def __init__(self):
-        self.jax = importlib.import_module("jax")
-        self.ops = importlib.import_module(f"{facts.__name__}.nnx")
-
-    def __call__(self, name, *arrays, **options):
-        with self.jax.enable_x64(True):
-            given = [self.given(x) for x in arrays]
-            static = [i for i, x in enumerate(given) if isinstance(x, int | float | tuple | bool)]
-            op = self.jax.jit(getattr(self.ops, name), static_argnums=static, static_argnames=options)
-            return self.jax.tree.map(np.asarray, op(*given, **options))
-
-    def given(self, x):
+def with_jax(name, *arrays, **options):
+    def given(x):
         if isinstance(x, list):
-            return [self.given(each) for each in x]
-        return self.jax.numpy.asarray(x) if isinstance(x, np.ndarray) else x
+            return [given(each) for each in x]
+        return jax.numpy.asarray(x) if isinstance(x, np.ndarray) else x
+
+    with jax.enable_x64(True):
+        static = [i for i, x in enumerate(arrays) if isinstance(x, int | float | tuple | bool)]
+        op = jax.jit(getattr(nnx_ops, name), static_argnums=static, static_argnames=options)
+        return jax.tree.map(np.asarray, op(*map(given, arrays), **options))
 
 
-@pytest.fixture(scope="module", params=FRAMEWORKS)
+@pytest.fixture(scope="module", params=[with_torch, with_jax])
 def ops(request):
     """`ops(name, *arrays)` computes in a framework, in the precision of the arrays."""
-    return {"lightning": Torch, "nnx": Jax}[request.param]()
+    return request.param
 
 
 def random_boxes(rng, *shape, most=64, whole=False):
@@ -185,7 +174,7 @@ def test_samples_are_those_of_the_highest_priority_positives_first(ops, positive
     rng = np.random.default_rng(3)
     order = np.stack([rng.permutation(200) for _ in range(2)])
     priority = rng.permutation(400).reshape(2, 200).astype(np.int64) + 1
-    if isinstance(ops, Jax):
+    if ops is with_jax:
         priority = priority.astype(np.uint32)
     positive, negative = order < positives, order >= 200 - negatives
     index, real = ops("sample", positive, negative, priority, count=32, most=8)
@@ -197,7 +186,7 @@ def test_samples_are_those_of_the_highest_priority_positives_first(ops, positive
 
 def test_of_fewer_than_are_wanted_all_are_sampled(ops):
     positive = np.array([[True, False, True]])
-    priority = np.array([[5, 9, 7]], np.uint32 if isinstance(ops, Jax) else np.int64)
+    priority = np.array([[5, 9, 7]], np.uint32 if ops is with_jax else np.int64)
     index, real = ops("sample", positive, ~positive, priority, count=8, most=4)
     assert index.tolist() == [[2, 0, 1]] and real.all()
 
