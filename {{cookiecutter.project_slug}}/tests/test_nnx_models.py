@@ -71,10 +71,16 @@ def test_the_loss_of_evaluation_is_that_of_training_over_the_examples_that_are_t
     data, half = find(task).load(settings, None), twin(find(task), "nnx")
     rows, batch = filled_up(data.val)
     spec = plain_values(data.spec)
-    model = half.create_model(settings, spec, rngs=nnx.Rngs(0))
+    model = nnx.jit(lambda: half.create_model(settings, spec, rngs=nnx.Rngs(0)))()
     model.eval()
-    found = half.eval_step(model, batch, half.create_metrics(spec)).compute()["loss"]
-    sums = [loss.fn(model, rows, nnx.Rngs(0))[:2] for loss in half.losses(settings).values()]
+
+    def evaluated(model):
+        return half.eval_step(model, batch, half.create_metrics(spec))
+
+    def trained(model):
+        return [loss.fn(model, rows, nnx.Rngs(0))[:2] for loss in half.losses(settings).values()]
+
+    found, sums = nnx.jit(evaluated)(model).compute()["loss"], nnx.jit(trained)(model)
     expected = sum(total / weight for total, weight in sums)
     assert float(found) == pytest.approx(float(expected), rel=1e-5)
 
