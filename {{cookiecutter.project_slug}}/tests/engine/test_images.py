@@ -459,6 +459,12 @@ def test_a_rotation_that_is_not_applied_is_said_once(tmp_path, quiet, capsys):
     assert capsys.readouterr().err == line
 
 
+def test_a_rotation_that_no_task_asks_about_is_neither_applied_nor_said(tmp_path, quiet, capsys):
+    path = oriented(tmp_path / "a.jpg", 6, scene(8, 16))
+    assert decode(path, channels=3, exif_rotation=None).size == (16, 8)
+    assert capsys.readouterr().err == ""
+
+
 def test_exif_data_that_cannot_be_read_are_said_where_they_are_asked_for(tmp_path, quiet, capsys):
     path = save(tmp_path / "a.png", scene(8, 16), exif=b"Exif\0\0no header")
     assert decode(path, channels=3).size == (16, 8)

@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 import torch
+from test_boxes import iou_of, match_of, mixed, random_boxes, roi_align_of, sample_of, suppress_of
 
-from {{cookiecutter.package_name}}.models import boxes as facts
 from {{cookiecutter.package_name}}.models.boxes import nnx as nnx_ops
 from {{cookiecutter.package_name}}.models.boxes import torch as torch_ops
 
@@ -38,20 +38,6 @@ def with_jax(name, *arrays, **options):
 def ops(request):
     """`ops(name, *arrays)` computes in a framework, in the precision of the arrays."""
     return request.param
-
-
-def random_boxes(rng, *shape, most=64, whole=False):
-    """Whole ones meet each other's borders, and tie."""
-    low = rng.uniform(0, most * 0.8, (*shape, 2))
-    boxes = np.concatenate([low, low + rng.uniform(1, most / 2, (*shape, 2))], -1)
-    return np.round(boxes) if whole else boxes
-
-
-def iou_of(a, b):
-    wide = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
-    high = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
-    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - wide * high
-    return wide * high / union if union else 0.0
 
 
 # Overlaps, and what brings one box to another.
@@ -94,34 +80,7 @@ def test_boxes_are_clipped_to_their_own_image(ops):
     assert found.tolist() == [[[0, 0, 50, 40]], [[0, 5, 10, 60]]]
 
 
-# Anchors.
-
-
-def test_anchors_are_those_that_torchvision_computes():
-    found = facts.anchors((64, 96), ((16, 24), (8, 12), (4, 6), (2, 3), (1, 2)), 32)
-    assert len(found) == 3 * (16 * 24 + 8 * 12 + 4 * 6 + 2 * 3 + 2)
-    # By its formula: round half of (-w, -h, w, h) to even, with the root of the ratio, at no half of a cell.
-    assert found[:3].tolist() == [[-23, -11, 23, 11], [-16, -16, 16, 16], [-11, -23, 11, 23]]
-    assert found[3 * 25].tolist() == [4 - 23, 4 - 11, 4 + 23, 4 + 11]  # second row and column, of 4 pixels
-    assert found[-3].tolist() == [48 - 362, -181, 48 + 362, 181]  # 96 // 2 pixels to the right
-
-
 # Which anchors and proposals are positive.
-
-
-def match_of(overlap, real, low, high, best):
-    index, positive, negative = [], [], []
-    for row in overlap:
-        candidates = [(row[j], -j) for j in range(len(row)) if real[j]]
-        value, j = max(candidates, default=(-1.0, 0))
-        index.append(-j)
-        positive.append(value >= high)
-        negative.append(value < low)
-    for j in range(len(real)) if best else ():
-        if real[j] and overlap[:, j].max() > 0:
-            for i in np.flatnonzero(overlap[:, j] == overlap[:, j].max()):
-                positive[i], negative[i] = True, False
-    return index, positive, negative
 
 
 @pytest.mark.parametrize("best", [False, True])
@@ -148,12 +107,6 @@ def test_an_overlap_at_a_bound_is_positive_and_not_negative(ops):
 # Which of them are sampled.
 
 
-def mixed(x):
-    x = ((x ^ (x >> 16)) * 0x85EBCA6B) % 2**32
-    x = ((x ^ (x >> 13)) * 0xC2B2AE35) % 2**32
-    return x ^ (x >> 16)
-
-
 def test_priorities_are_murmur3s_last_step_of_seed_and_index(ops):
     seed, index = np.array([0, 7, 2**31 - 1], np.int32), np.arange(1000, dtype=np.int32)
     for stream in (0, 1):
@@ -161,12 +114,6 @@ def test_priorities_are_murmur3s_last_step_of_seed_and_index(ops):
         expected = [[max(1, mixed(mixed(i) ^ (2 * int(s) + stream))) for i in range(1000)] for s in seed]
         assert found.astype(np.int64).tolist() == expected
         assert all(len(set(row)) == 1000 for row in expected)
-
-
-def sample_of(positive, negative, priority, count, most):
-    first = sorted(np.flatnonzero(positive), key=lambda i: -int(priority[i]))[:most]
-    others = sorted(np.flatnonzero(negative), key=lambda i: -int(priority[i]))
-    return [*first, *others][:count]
 
 
 @pytest.mark.parametrize(("positives", "negatives"), [(40, 160), (3, 160), (40, 5), (0, 160), (0, 0), (6, 3)])
@@ -199,14 +146,6 @@ def test_of_equal_scores_the_first_are_the_best(ops):
 # Which boxes are suppressed.
 
 
-def suppress_of(boxes, real, threshold, labels):
-    stays = np.zeros(len(boxes), bool)
-    for i in range(len(boxes)):
-        near = [j for j in range(i) if stays[j] and labels[j] == labels[i]]
-        stays[i] = real[i] and all(iou_of(boxes[i], boxes[j]) <= threshold for j in near)
-    return stays
-
-
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.7])
 @pytest.mark.parametrize("whole", [False, True])
 def test_boxes_stay_as_in_a_loop_one_after_the_other(ops, threshold, whole):
@@ -233,36 +172,6 @@ def test_an_overlap_of_just_the_threshold_suppresses_nothing(ops):
 
 
 # What is seen of a box.
-
-
-def roi_align_of(feature, box, stride):
-    """By torchvision's formula, one point after the other."""
-    height, width, channels = feature.shape
-    left, top, right, bottom = box / stride
-    high, wide = max(bottom - top, 1) / 7, max(right - left, 1) / 7
-    found = np.zeros((7, 7, channels))
-
-    def value(y, x):
-        if y < -1 or y > height or x < -1 or x > width:
-            return 0.0
-        y, x = max(y, 0), max(x, 0)
-        y0, x0 = int(y), int(x)
-        y1, x1 = y0 + 1, x0 + 1
-        if y0 >= height - 1:
-            y0 = y1 = y = height - 1
-        if x0 >= width - 1:
-            x0 = x1 = x = width - 1
-        ly, lx = y - y0, x - x0
-        upper = feature[y0, x0] * (1 - lx) + feature[y0, x1] * lx
-        return upper * (1 - ly) + (feature[y1, x0] * (1 - lx) + feature[y1, x1] * lx) * ly
-
-    for row in range(7):
-        for column in range(7):
-            for i in range(2):
-                for j in range(2):
-                    y, x = top + (row + (i + 0.5) / 2) * high, left + (column + (j + 0.5) / 2) * wide
-                    found[row, column] += value(y, x) / 4
-    return found
 
 
 def test_a_bin_is_the_mean_of_four_interpolated_points(ops):

@@ -174,12 +174,12 @@ def exact(path: str, shape: Sequence[int], advice: str = "resize it", *, exif_ro
     return np.asarray(image).reshape(height, width, channels)
 
 
-def decode(path: str, *, channels: int, exif_rotation: bool = False) -> Image.Image:
+def decode(path: str, *, channels: int, exif_rotation: bool | None = False) -> Image.Image:
     """An image file in colour (channels 3) or grey (1).
 
     Args:
         exif_rotation: whether it is rotated and mirrored as its EXIF data say. If not, it is as it is stored, and where
-            these say otherwise that is told once.
+            these say otherwise that is told once; None: it is as it is stored, and nothing is told.
 
     Raises:
         InputError: where the file is missing, damaged, no image, or has more than 8 bits a value.
@@ -369,7 +369,7 @@ TURNS = {
 SIDEWAYS = (5, 6, 7, 8)  # width and height change places
 
 
-def _orientation(file: Image.Image, path: str, exif_rotation: bool) -> int:
+def _orientation(file: Image.Image, path: str, exif_rotation: bool | None) -> int:
     """A key of TURNS where an image is to be turned, else 1."""
     if file.format not in ("JPEG", "MPO"):
         file.load()  # damaged pixels are not damaged EXIF data
@@ -381,13 +381,12 @@ def _orientation(file: Image.Image, path: str, exif_rotation: bool) -> int:
         return 1
     if orientation not in TURNS:
         return 1
-    if not exif_rotation:
+    if exif_rotation is False:
         say_once(
             "rotated",
             f"{path} is to be shown rotated, by its EXIF data: training with --data.exif_rotation true does so",
         )
-        return 1
-    return orientation
+    return orientation if exif_rotation else 1
 
 
 def _turned(image: Image.Image, orientation: int) -> Image.Image:

@@ -53,7 +53,7 @@ def moved(boxes: np.ndarray, view: Batch) -> np.ndarray:
 
 def opened(file: str, original: Sequence[int] | None = None) -> Image.Image:
     """Raises InputError where a file is no image, or has another height and width than is said of it."""
-    image = decode(file, channels=3)
+    image = decode(file, channels=3, exif_rotation=None)  # boxes are those of the pixels as they are stored
     if original is not None and image.size != (original[1], original[0]):
         raise InputError(
             f"{file} has {image.width} x {image.height} pixels, but its annotation says {original[1]} x {original[0]}: "
