@@ -115,7 +115,10 @@ def test_checkpoints_are_listed_and_opened_by_orbax_alone(run, series):
     np.testing.assert_allclose(model(series), expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("task", tasks.names())
+SLOW = ("object_detection", "speech_recognition", "translation")  # to compile
+
+
+@pytest.mark.parametrize("task", [pytest.param(x, marks=[pytest.mark.slow] * (x in SLOW)) for x in tasks.names()])
 def test_every_model_of_every_family_is_made_by_hand(task):
     create_model, specs = tasks.twin(tasks.find(task), "nnx").create_model, {}
     for name in tasks.find(task).models:

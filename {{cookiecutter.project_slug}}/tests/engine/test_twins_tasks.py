@@ -31,7 +31,9 @@ def test_a_run_is_the_same(project, task):
     assert_runs_agree(task, *small(task))
 
 
-@quick
+@pytest.mark.parametrize(
+    "task", [pytest.param(x, marks=[pytest.mark.slow] * bool(i)) for i, x in enumerate(tasks.names())]
+)
 def test_in_float32_only_rounding_differs(project, task):
     assert_rounding_stays_small(task, *small(task))
 
