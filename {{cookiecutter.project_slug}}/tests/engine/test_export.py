@@ -43,9 +43,14 @@ def test_an_export_gives_what_the_run_predicts(cli, trained, tmp_path, framework
 
 
 TASKS = [name for name in tasks.names() if name != TASK and tasks.find(name).signature]
-# Each task once; all of them with each framework and format are slow.
+# Most tasks once; all of them with each framework and format are slow, and those that take long to compile.
+LONG = ("image_generation", "speech_recognition")
 EACH = [
-    pytest.param(task, *own.values, marks=[*own.marks, *[pytest.mark.slow] * (FIRST[i % len(FIRST)] is not own)])
+    pytest.param(
+        task,
+        *own.values,
+        marks=[*own.marks, *[pytest.mark.slow] * (FIRST[i % len(FIRST)] is not own or task in LONG)],
+    )
     for i, task in enumerate(TASKS)
     for own in OWN
 ]
