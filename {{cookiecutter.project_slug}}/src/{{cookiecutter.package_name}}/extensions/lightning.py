@@ -27,6 +27,6 @@ def loggers(config: Config) -> list[Logger]:
     """Beside the run's own events and `metrics.jsonl`; made anew for each run. They get the config and all that is
     logged. For example
 
-    return [MLFlowLogger(config.task, run_name=config.name)]
+    return [MLFlowLogger(config.task, run_name=config.name or None, tracking_uri="sqlite:///mlflow.db")]
     """
     return []

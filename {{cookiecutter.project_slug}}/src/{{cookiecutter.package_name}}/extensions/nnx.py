@@ -21,7 +21,7 @@ def loggers(config: Config) -> list[Callable[[int, Mapping[str, float]], None]]:
     """Beside the run's own events and `metrics.jsonl`; made anew for each run. They get the step, and what is logged
     there by tag. For example
 
-    run = wandb.init(project=config.task, name=config.name)
+    run = wandb.init(project=config.task, name=config.name or None)
     return [lambda step, values: run.log(dict(values), step)]
     """
     return []

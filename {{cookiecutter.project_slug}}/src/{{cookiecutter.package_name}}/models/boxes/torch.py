@@ -108,8 +108,14 @@ def sample(
     place, found = torch.arange(count, device=first.device)[None], is_first.sum(1, keepdim=True)
     behind = (place - found).clamp(min=0)
     ahead = place.clamp(max=most - 1).expand(len(first), -1)
-    index = torch.where(place < found, first.gather(1, ahead), others.gather(1, behind))
-    return index, (place < found) | is_other.gather(1, behind)
+    index = torch.where(place < found, take(first, ahead), take(others, behind))
+    return index, (place < found) | take(is_other, behind)
+
+
+def take(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """[batch, n, ...], int [batch, k] -> [batch, k, ...]."""
+    index = index.reshape(*index.shape, *[1] * (values.ndim - 2))
+    return values.gather(1, index.expand(-1, -1, *values.shape[2:]))
 
 
 def highest(candidate: torch.Tensor, priority: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:

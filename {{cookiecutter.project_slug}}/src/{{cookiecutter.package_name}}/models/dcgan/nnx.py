@@ -71,8 +71,9 @@ class Discriminator(nnx.Module):
 class Up(nnx.ConvTranspose):
     """A transposed convolution of 4 x 4 pixels with stride 2 and padding 1: sides double.
 
-    A matrix product gives the 4 x 4 pixels that each pixel becomes; where they overlap they are added. On a CPU,
-    forward and backward of a generator of 28 x 28 pixels take 25 ms so, and 87 with XLA's transposed convolution.
+    A matrix product gives the 4 x 4 pixels that each pixel becomes; where they overlap they are added. On one core of a
+    CPU, forward and backward of a generator of 64 images of 28 x 28 pixels take 25 ms so, and 87 with XLA's own
+    transposed convolution.
     """
 
     def __init__(self, inputs: int, outputs: int, **options):

@@ -19,6 +19,7 @@ from ..boxes.torch import (
     roi_align,
     sample,
     suppress,
+    take,
 )
 from ..layers import EPSILON
 from ..layers.torch import BatchNorm, max_pool
@@ -136,9 +137,9 @@ class FasterRCNN(nn.Module):
         count = self.config.sampled_boxes
         priority = priorities(truth.seed, index, 1)
         chosen, is_real = sample(positive & real, negative & real, priority, count, int(count * POSITIVE_BOXES))
-        positive, owner = (positive.gather(1, chosen) & is_real), owner.gather(1, chosen)
-        boxes, target = rows(boxes, chosen), rows(truth.boxes, owner)
-        labels = torch.where(positive, truth.labels.long().gather(1, owner) + 1, 0)
+        positive, owner = (take(positive, chosen) & is_real), take(owner, chosen)
+        boxes, target = take(boxes, chosen), take(truth.boxes, owner)
+        labels = torch.where(positive, take(truth.labels.long(), owner) + 1, 0)
         logits, deltas = self.look(features, shape, boxes)
         entropy = nn.functional.cross_entropy(logits.transpose(1, 2), labels, reduction="none")
         deltas = deltas.gather(2, labels[..., None, None].expand(-1, -1, 1, 4))[:, :, 0]
@@ -159,12 +160,12 @@ class FasterRCNN(nn.Module):
             logits, deltas = self.look(features, shape, boxes)
             scores = logits.softmax(-1)[..., 1:] * real[..., None]
             scores, index = best_first(scores.flatten(1), self.config.candidates)
-            boxes, deltas = rows(boxes, index // self.classes), rows(deltas[:, :, 1:].flatten(1, 2), index)
+            boxes, deltas = take(boxes, index // self.classes), take(deltas[:, :, 1:].flatten(1, 2), index)
             boxes, labels = clip(decode(deltas, boxes, BOX_WEIGHTS), size), index % self.classes
             real = (scores > LEAST_SCORE) & is_large(boxes, SMALLEST_DETECTION)
             stays = suppress(boxes, real, DETECTION_OVERLAP, labels)
             scores, index = best_first(torch.where(stays, scores, 0), self.config.detections)
-            boxes, labels, stays = rows(boxes, index), labels.gather(1, index), stays.gather(1, index)
+            boxes, labels, stays = take(boxes, index), take(labels, index), take(stays, index)
         return Detections(boxes * stays[..., None], scores, torch.where(stays, labels, -1).int())
 
     def look(
@@ -309,14 +310,14 @@ def propose(
     start, found = 0, []
     for length in levels:
         values, index = best_first(scores[:, start : start + length], count)
-        near = rows(boxes[:, start : start + length], index)
+        near = take(boxes[:, start : start + length], index)
         stays = suppress(near, (values > -math.inf) & is_large(near, SMALLEST_PROPOSAL), PROPOSAL_OVERLAP)
         found.append((near, torch.where(stays, values, -math.inf), start + index))
         start += length
     boxes, scores, anchor = (torch.cat(each, 1) for each in zip(*found, strict=True))
     scores, index = best_first(scores, count)
     real = scores > -math.inf
-    return torch.where(real[..., None], rows(boxes, index), 0), real, anchor.gather(1, index)
+    return torch.where(real[..., None], take(boxes, index), 0), real, take(anchor, index)
 
 
 def proposal_losses(
@@ -334,10 +335,10 @@ def proposal_losses(
     priority = priorities(truth.seed, torch.arange(len(anchor), device=anchor.device), 0)
     count = config.sampled_anchors
     chosen, real = sample(positive & inside, negative & inside, priority, count, int(count * POSITIVE_ANCHORS))
-    positive, target = positive.gather(1, chosen) & real, rows(truth.boxes, owner.gather(1, chosen))
-    logits = objectness.gather(1, chosen)
+    positive, target = take(positive, chosen) & real, take(truth.boxes, take(owner, chosen))
+    logits = take(objectness, chosen)
     entropy = nn.functional.binary_cross_entropy_with_logits(logits, positive.to(logits.dtype), reduction="none")
-    moves = box_loss(rows(deltas, chosen), target, anchor[chosen], positive, PROPOSAL_WEIGHTS)
+    moves = box_loss(take(deltas, chosen), target, anchor[chosen], positive, PROPOSAL_WEIGHTS)
     samples = real.sum(1).clamp(min=1)
     return {"rpn_objectness": (entropy * real).sum(1) / samples, "rpn_box": moves.sum(1) / samples}
 
@@ -366,11 +367,6 @@ def level_of(boxes: torch.Tensor, canonical: int) -> torch.Tensor:
 def is_large(boxes: torch.Tensor, side: float) -> torch.Tensor:
     """float [..., 4] -> bool [...]."""
     return ((boxes[..., 2:] - boxes[..., :2]) >= side).all(-1)
-
-
-def rows(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """[batch, n, 4], int [batch, k] -> [batch, k, 4]."""
-    return values.gather(1, index[..., None].expand(-1, -1, values.shape[-1]))
 
 
 def at_least_float32(x: torch.Tensor) -> torch.Tensor:
