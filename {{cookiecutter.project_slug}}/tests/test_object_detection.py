@@ -9,7 +9,7 @@ from PIL import Image
 
 from {{cookiecutter.package_name}} import load_config
 from {{cookiecutter.package_name}}.engine.errors import InputError
-from {{cookiecutter.package_name}}.tasks.object_detection import describe, examples, task
+from {{cookiecutter.package_name}}.tasks.object_detection import check_options, describe, examples, task
 from {{cookiecutter.package_name}}.tasks.object_detection.scores import scores
 
 COLOURS = {"blue": (40, 60, 220), "red": (220, 40, 40)}
@@ -266,7 +266,7 @@ def test_nothing_is_written_over(project, options):
     (project / "out").mkdir()
     (project / "out" / "7.png").write_text("mine")
     with pytest.raises(InputError, match="7.png is there: choose another"):
-        describe(["images/7.png", "images/8.png"], OUTPUTS, SPEC, **options)
+        check_options(["images/7.png", "images/8.png"], SPEC, **options)
     assert (project / "out" / "7.png").read_text() == "mine"
 
 

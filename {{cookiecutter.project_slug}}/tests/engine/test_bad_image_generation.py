@@ -124,7 +124,7 @@ def test_what_is_neither_seeds_nor_noise_is_one_line(given):
 def test_a_picture_is_not_written_through_a_link(project):
     pixels = np.zeros((2, 8, 8, 1), np.uint8)
     (project / "link.png").symlink_to(project / "gone.png")
-    with pytest.raises(InputError, match="--images link.png is there"):
+    with pytest.raises(InputError, match="--images link.png: File exists"):
         save(pixels, ["0", "1"], "link.png")
     assert save(pixels, ["0", "1"], ".png") == [".png", ".png"]  # which is a name without a suffix
 

@@ -71,20 +71,34 @@ def test_training_tells_each_validation_where_there_is_no_terminal(trained, fram
     assert [line.split()[1] for line in lines if MONITOR in line] == ["2/4", "4/4"]
 
 
-def test_training_tells_each_validation_above_the_bar_of_a_terminal(monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
 
+
+def test_training_tells_each_validation_above_the_bar_of_a_terminal(monkeypatch):
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    monkeypatch.setenv("TERM", "xterm")
     config = load_config(TASK, SMALL)
     progress = Progress(Plan(4, 2, 2, 2, 2), config, start=0, seconds=0.0, began=0.0)
     progress.advance(2)
+    progress.show({"loss": 0.5, "val/accuracy": 0.75})
+    progress.show({"loss": 0.125})
     progress.line({"val/loss": 0.25})
     progress.close()
     shown = re.split(r"[\r\n]", terminal.getvalue())
     [at] = [i for i, text in enumerate(shown) if "step 2/4  epoch 1  val/loss 0.25" in text]
-    assert any("4/4" in text or "2/4 [" in text for text in shown[at + 1 :])  # the bar is drawn anew below
+    [*_, below] = [text for text in shown[at + 1 :] if "2/4 [" in text]  # the bar is drawn anew
+    assert "loss=0.125, val/accuracy=0.75" in below
+
+
+def test_a_terminal_that_cannot_move_its_cursor_gets_no_bar(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    monkeypatch.setenv("TERM", "dumb")
+    progress = Progress(Plan(4, 2, 2, 2, 2), load_config(TASK, SMALL), start=0, seconds=0.0, began=0.0)
+    progress.advance(2)
+    progress.close()
+    assert terminal.getvalue() == ""
 
 
 def test_a_run_holds_what_is_promised(folder):

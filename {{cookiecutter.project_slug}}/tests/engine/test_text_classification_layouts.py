@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from conftest import FRAMEWORKS
 from helpers import with_one_framework
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.util.tensor_util import make_ndarray
 
 from {{cookiecutter.package_name}}.engine import task as tasks
 from {{cookiecutter.package_name}}.engine.data.download import Remote
@@ -249,6 +251,10 @@ def test_sst2_that_is_missing_names_its_files_place_and_source(tmp_path):
 @with_one_framework
 def test_sst2_works(cli, project, framework, phrases):
     assert_commands_work(cli, "sst2", framework, ["negative", "positive"], *SMALL, f"--data.root={phrases}")
+    events = EventAccumulator(f"runs/text_classification/sst2/{framework}/a").Reload()
+    rows = make_ndarray(events.Tensors("test/precision_recall")[-1].tensor_proto)  # of the second of two classes
+    labels = load("sst2", f"--data.root={phrases}").test[np.arange(6)]["label"]
+    assert rows[:4, 0].tolist() == [labels.sum(), 6 - labels.sum(), 0, 0]  # all are told to be of it
 
 
 # Tables of one's own.

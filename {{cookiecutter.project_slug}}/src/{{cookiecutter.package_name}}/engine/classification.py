@@ -8,7 +8,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from .data.sources import Batch, Spec
-from .task import Field, listed
+from .task import Charts, Field, PrecisionRecall, listed
+
+THRESHOLDS = 201  # at which precision and recall are told
 
 
 def describe(names: Sequence[str], outputs: Batch, spec: Spec) -> list[dict[str, Any]]:
@@ -27,13 +29,19 @@ def logits(spec: Spec) -> Field:
     return Field("float32", (len(classes),), f"their softmax is the probability of {listed(classes, 'spec.json')}")
 
 
-def charts(arrays: Mapping[str, np.ndarray], spec: Spec) -> dict[str, np.ndarray | str]:
-    """`confusion`: [class, predicted class], how many examples -> the matrix as a picture, and a table of classes."""
+def charts(arrays: Mapping[str, np.ndarray], spec: Spec) -> Charts:
+    """`confusion`: [class, predicted class], how many examples -> the matrix as a picture, and a table of classes.
+
+    `second_class`, of two classes: as `PrecisionRecall` has it -> that curve.
+    """
     counts = arrays["confusion"].astype(np.int64)
-    return {
+    found: dict[str, Any] = {
         "confusion_matrix": confusion_matrix(counts, spec["classes"]),
         "per_class_accuracy": per_class_accuracy(counts, spec["classes"]),
     }
+    if "second_class" in arrays:
+        found["precision_recall"] = PrecisionRecall(arrays["second_class"])
+    return found
 
 
 def confusion_matrix(counts: np.ndarray, classes: Sequence[str]) -> np.ndarray:

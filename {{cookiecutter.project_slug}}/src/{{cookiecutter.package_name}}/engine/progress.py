@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -30,7 +31,8 @@ class Progress:
         # (step, training time) after the first dispatch, and at the last log entry.
         self._first: tuple[int, float] | None = None
         self._last = (start, 0.0)
-        live = shown and sys.stderr.isatty()
+        live = shown and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self._beside: dict[str, str] = {}
         self._bar = tqdm(total=plan.total_steps, initial=start, unit="step", disable=not live, dynamic_ncols=True)
 
     def advance(self, steps: int) -> None:
@@ -58,7 +60,9 @@ class Progress:
         return {"train/steps_per_second": rate, "train/examples_per_second": rate * self.batch_size}
 
     def show(self, values: Mapping[str, float]) -> None:
-        self._bar.set_postfix({tag: f"{value:.4g}" for tag, value in values.items()}, refresh=False)
+        """Beside the bar, each until another value of its name comes."""
+        self._beside |= {tag: f"{value:.4g}" for tag, value in values.items()}
+        self._bar.set_postfix(self._beside, refresh=False)
 
     def line(self, values: Mapping[str, float]) -> None:
         """A line for the log; where there is a bar, above it."""

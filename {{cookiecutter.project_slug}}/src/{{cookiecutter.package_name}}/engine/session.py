@@ -181,6 +181,7 @@ class Session:
         mask = batch["mask"]
         batch, outputs = ({name: np.asarray(value)[mask] for name, value in both.items()} for both in (batch, outputs))
         self._show("val", self.task.examples(batch, outputs, self.spec))
+        self.progress.show({self.task.monitor: found[self.task.monitor]})
         self.progress.line(found)
         return best
 

@@ -69,6 +69,8 @@ class Task:
         overfit: the steps in which `--debug overfit` brings the loss of one batch below a bound.
         check: raises InputError for a config that the task cannot train with, and its keys' types do not tell.
         options: what `predict` takes beside inputs, as a dataclass of `option`s; `describe` and `generate` get them.
+        check_options: (names, spec, **options) -> None; raises InputError, before anything is computed, for those that
+            do not fit the run or the inputs, or name files that are there.
         decoding: the names of those that `predict_step` gets, too, as the width of a beam.
         signature: spec -> what a forward pass takes and gives, so that it can be exported; None where inference takes
             more than one.
@@ -92,6 +94,7 @@ class Task:
     scores: Callable[[Mapping[str, np.ndarray], Spec], dict[str, float]] = lambda arrays, spec: {}
     check: Callable[[Config], None] = lambda config: None
     options: type = NoOptions
+    check_options: Callable[..., None] = lambda names, spec, **options: None
     decoding: tuple[str, ...] = ()
     signature: Callable[[Spec], "Signature"] | None = None
     embeddings: Callable[[Spec], dict[str, tuple[list[str], list[list[str]]]]] = lambda spec: {}

@@ -114,6 +114,8 @@ def _train(run: Run, config: Config, task: tasks.Task, began: float, module: typ
             f"{plan.steps_per_epoch} steps each, and rules: --trainer.min_steps 0 ends with the epochs"
         )
     begins = f", from step {run.record.start} of {run.record.parent}" if run.record.parent else ""
+    if run.record.step > run.record.start:
+        begins = f", goes on from step {run.record.step}"
     session.say(f"{run.folder}: {engine.describe()}, {len(data.train)} examples, {plan.total_steps} steps{begins}")
     if batches.too_few:
         session.say(
@@ -280,6 +282,7 @@ class Predictor:
             return [{"input": prompt, "output": "".join(self.stream(prompt, **options))} for prompt in given]
         settings = dataclasses.asdict(read_options(self.task.options, options))
         source, names = self._inputs(inputs)
+        self.task.check_options(names, self.spec, **settings)
         decoding = {name: settings[name] for name in self.task.decoding}
         outputs = self._engine.predict(self.checkpoint, source, **decoding)
         return self.task.describe(names, outputs, self.spec, **settings)

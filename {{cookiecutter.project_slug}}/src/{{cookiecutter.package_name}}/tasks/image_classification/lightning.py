@@ -8,6 +8,7 @@ from torch import nn
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
 
+from ...engine.lightning.metrics import ProbabilityCounts
 from ...engine.lightning.module import Batch, TaskModule
 from ...models.convnet.torch import ConvNet
 from ...models.mlp.torch import MLP
@@ -38,7 +39,8 @@ class Module(TaskModule):
 
 
 def create_metrics(spec: Mapping[str, Any]) -> MetricCollection:
-    """`confusion`: [class, predicted class], how many examples; the others are numbers."""
+    """`confusion`: [class, predicted class], how many examples; `second_class`: of two, as `ProbabilityCounts` has it;
+    the others are numbers."""
     classes = len(spec["classes"])
     metrics = MetricCollection(
         {
@@ -48,6 +50,8 @@ def create_metrics(spec: Mapping[str, Any]) -> MetricCollection:
         },
         compute_groups=False,
     )
+    if classes == 2:
+        metrics.add_metrics({"second_class": ProbabilityCounts()})
     if classes > 5:
         top5 = MulticlassAccuracy(classes, top_k=5, average="micro", validate_args=False)
         metrics.add_metrics({"top5_accuracy": top5})

@@ -11,7 +11,7 @@ from clu import metrics
 from flax import nnx
 
 from ...engine.api import Loss
-from ...engine.nnx.metrics import confusion_matrix
+from ...engine.nnx.metrics import ProbabilityCounts, confusion_matrix
 from ...models.convnet.nnx import ConvNet
 from ...models.mlp.nnx import MLP
 from ...models.resnet import VARIANTS
@@ -22,13 +22,16 @@ Batch = dict[str, jax.Array]
 
 
 def create_metrics(spec: Mapping[str, Any]) -> type[metrics.Collection]:
-    """`confusion`: [class, predicted class], how many examples; the others are numbers."""
+    """`confusion`: [class, predicted class], how many examples; `second_class`: of two, as `ProbabilityCounts` has it;
+    the others are numbers."""
     classes = len(spec["classes"])
     found = {
         "loss": metrics.Average.from_output("loss"),
         "accuracy": metrics.Accuracy,
         "confusion": confusion_matrix(classes),
     }
+    if classes == 2:
+        found["second_class"] = ProbabilityCounts
     if classes > 5:
         found["top5_accuracy"] = metrics.Average.from_fun(in_top5)
     return metrics.Collection.create(**found)

@@ -1,5 +1,6 @@
 """Image generation: new images that look like those of a set, made of noise."""
 
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -72,6 +73,12 @@ def inputs(given: Any, spec: Spec, bad: Bad = STRICT) -> Inputs:
     if not seeds and not bad.count:
         raise InputError("no inputs: seeds are wanted, as 7 or 0-63")
     return Inputs(Arrays(noise=noise(seeds, latent)), list(map(str, seeds)))
+
+
+def check_options(names: Sequence[str], spec: Spec, images: str) -> None:
+    """Raises InputError where something is there already."""
+    if os.path.lexists(images or os.curdir):
+        raise InputError(f"--images {images} is there: choose another one")
 
 
 def describe(names: Sequence[str], outputs: Batch, spec: Spec, images: str) -> list[dict[str, Any]]:
@@ -165,6 +172,7 @@ task = Task(
     scores=scores,
     check=check,
     options=SampleOptions,
+    check_options=check_options,
     signature=signature,
     overfit=Overfit(steps=200, loss=8.0),
 )

@@ -1,6 +1,5 @@
 """Generated images as pictures: bytes, grids, files."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -32,18 +31,17 @@ def grid(images: np.ndarray) -> np.ndarray:
 
 def save(images: np.ndarray, names: list[str], path: str) -> list[str]:
     """Writes uint8 [n, height, width, channel] as one grid, where the path ends with .png, else each by its name into a
-    new folder. Returns the file of each. Raises InputError where something is there, or cannot be written."""
+    new folder. Returns the file of each. Raises InputError where they cannot be written."""
     one = path.lower().endswith(".png")
     files = [Path(path) if one else Path(path, f"{name}.png") for name in names]
-    if os.path.lexists(path or os.curdir):
-        raise InputError(f"--images {path} is there: choose another one")
     try:
         if one:
-            Image.fromarray(grid(images)).save(path, format="PNG")
+            with open(path, "xb") as file:
+                Image.fromarray(grid(images)).save(file, format="PNG")
         else:
             Path(path).mkdir(parents=True)
-            for file, image in zip(files, images, strict=True):
-                Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(file)
+            for name, image in zip(files, images, strict=True):
+                Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(name)
     except OSError as error:
         raise InputError(f"--images {path}: {error.strerror or error}") from error
     return list(map(str, files))

@@ -51,13 +51,26 @@ def inputs(given: Sequence[str | Path] | str | Path | np.ndarray, spec: Spec, ba
     return Inputs(Views(Files(names), fit), names)
 
 
+def check_options(names: Sequence[str], spec: Spec, json: str = "", images: str = "", **options: Any) -> None:
+    """Raises InputError where a file of the options is there already, or two images would be one."""
+    if json and os.path.lexists(json):
+        raise InputError(f"--json {json} is there: choose another file")
+    if not images:
+        return
+    targets = _targets(images, names)
+    twice = next((target for i, target in enumerate(targets) if target in targets[:i]), None)
+    if twice is not None:
+        raise InputError(f"--images {images}: two inputs would be {twice}: predict them one after the other")
+    if there := [target for target in targets if os.path.lexists(target)]:
+        raise InputError(f"--images {images}: {there[0]} is there: choose another folder")
+    if lacking := [name for name in names if not os.path.isfile(name)]:
+        raise InputError(f"--images {images}: {lacking[0]} is no file, but an array: draw it by yourself")
+
+
 def describe(
     names: Sequence[str], outputs: Batch, spec: Spec, score: float = 0.5, json: str = "", images: str = ""
 ) -> list[dict[str, Any]]:
-    """A row for each box that is found, of an image without any one that says so; the likeliest come first.
-
-    Raises InputError where a file of the options is there already.
-    """
+    """A row for each box that is found, of an image without any one that says so; the likeliest come first."""
     if json:
         write_json(Path(json), names, outputs, spec)
     if images:
@@ -94,25 +107,15 @@ def write_json(path: Path, names: Sequence[str], outputs: Batch, spec: Spec) -> 
     try:
         with path.open("x", encoding="utf-8") as file:
             json.dump(found, file)
-    except FileExistsError as error:
-        raise InputError(f"--json {path} is there: choose another file") from error
     except OSError as error:
         raise InputError(f"--json {path}: {error.strerror}") from error
 
 
 def draw_all(folder: Path, names: Sequence[str], outputs: Batch, spec: Spec, score: float) -> None:
     """The images as PNG, each under the name of its file."""
-    targets = [folder / f"{Path(name).stem}.png" for name in names]
-    twice = next((target for i, target in enumerate(targets) if target in targets[:i]), None)
-    if twice is not None:
-        raise InputError(f"--images {folder}: two inputs would be {twice}: predict them one after the other")
-    if there := [target for target in targets if os.path.lexists(target)]:
-        raise InputError(f"--images {folder}: {there[0]} is there: choose another folder")
-    if lacking := [name for name in names if not os.path.isfile(name)]:
-        raise InputError(f"--images {folder}: {lacking[0]} is no file, but an array: draw it by yourself")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for i, (name, target) in enumerate(zip(names, targets, strict=True)):
+        for i, (name, target) in enumerate(zip(names, _targets(folder, names), strict=True)):
             sure = (outputs["labels"][i] >= 0) & (outputs["scores"][i] >= score)
             labels, values = outputs["labels"][i][sure], outputs["scores"][i][sure]
             said = [f"{spec['classes'][label]} {value:.2f}" for label, value in zip(labels, values, strict=True)]
@@ -121,6 +124,10 @@ def draw_all(folder: Path, names: Sequence[str], outputs: Batch, spec: Spec, sco
             picture.save(target)
     except OSError as error:
         raise InputError(f"--images {folder}: {error.strerror}") from error
+
+
+def _targets(folder: str | Path, names: Sequence[str]) -> list[Path]:
+    return [Path(folder, f"{Path(name).stem}.png") for name in names]
 
 
 def check(config: DetectionConfig) -> None:
@@ -150,5 +157,6 @@ task = Task(
     scores=scores,
     check=check,
     options=DetectionOptions,
+    check_options=check_options,
     overfit=Overfit(steps=300, loss=1.0),
 )

@@ -8,6 +8,7 @@ from torch import nn
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix, MulticlassF1Score
 
+from ...engine.lightning.metrics import ProbabilityCounts
 from ...engine.lightning.module import Batch, TaskModule
 from ...models.bert.torch import BertClassifier
 from ...models.fasttext import FastTextConfig
@@ -37,9 +38,10 @@ class Module(TaskModule):
 
 
 def create_metrics(spec: Mapping[str, Any]) -> MetricCollection:
-    """`confusion`: [class, predicted class], how many texts; the others are numbers."""
+    """`confusion`: [class, predicted class], how many texts; `second_class`: of two, as `ProbabilityCounts` has it; the
+    others are numbers."""
     classes = len(spec["classes"])
-    return MetricCollection(
+    metrics = MetricCollection(
         {
             "loss": MeanMetric(nan_strategy="disable"),
             "accuracy": MulticlassAccuracy(classes, average="micro", validate_args=False),
@@ -48,6 +50,9 @@ def create_metrics(spec: Mapping[str, Any]) -> MetricCollection:
         },
         compute_groups=False,
     )
+    if classes == 2:
+        metrics.add_metrics({"second_class": ProbabilityCounts()})
+    return metrics
 
 
 def create_model(config: TextClassifierConfig, spec: Mapping[str, Any]) -> nn.Module:

@@ -11,7 +11,7 @@ from clu import metrics
 from flax import nnx, struct
 
 from ...engine.api import Loss
-from ...engine.nnx.metrics import confusion_matrix
+from ...engine.nnx.metrics import ProbabilityCounts, confusion_matrix
 from ...models.bert.nnx import BertClassifier
 from ...models.fasttext import FastTextConfig
 from ...models.fasttext.nnx import FastText
@@ -21,14 +21,19 @@ Batch = dict[str, jax.Array]
 
 
 def create_metrics(spec: Mapping[str, Any]) -> type[metrics.Collection]:
-    """`confusion`: [class, predicted class], how many texts; the others are numbers."""
-    confusion = confusion_matrix(len(spec["classes"]))
-    return metrics.Collection.create(
-        loss=metrics.Average.from_output("loss"),
-        accuracy=metrics.Accuracy,
-        macro_f1=macro_f1(confusion),
-        confusion=confusion,
-    )
+    """`confusion`: [class, predicted class], how many texts; `second_class`: of two, as `ProbabilityCounts` has it; the
+    others are numbers."""
+    classes = len(spec["classes"])
+    confusion = confusion_matrix(classes)
+    found = {
+        "loss": metrics.Average.from_output("loss"),
+        "accuracy": metrics.Accuracy,
+        "macro_f1": macro_f1(confusion),
+        "confusion": confusion,
+    }
+    if classes == 2:
+        found["second_class"] = ProbabilityCounts
+    return metrics.Collection.create(**found)
 
 
 def create_model(config: TextClassifierConfig, spec: Mapping[str, Any], *, rngs: nnx.Rngs, **dtypes) -> nnx.Module:

@@ -98,12 +98,13 @@ def _encoded(text: str, place: str, tokenizer: Bpe, length: int) -> np.ndarray:
     return found
 
 
-def describe(
-    names: Sequence[str], outputs: Batch, spec: Spec, target: str = "", **options: Any
-) -> list[dict[str, Any]]:
+def check_options(names: Sequence[str], spec: Spec, target: str, **options: Any) -> None:
     """Raises InputError where the run translates into another language than `target`."""
     if target and target != spec["target"]:
         raise InputError(f"--target {target}: the run translates from {spec['source']} into {spec['target']}")
+
+
+def describe(names: Sequence[str], outputs: Batch, spec: Spec, **options: Any) -> list[dict[str, Any]]:
     texts = (to_text(row, spec["pieces"]) for row in outputs["tokens"])
     return [{"input": name, "translation": text} for name, text in zip(names, texts, strict=True)]
 
@@ -183,6 +184,7 @@ task = Task(
     embeddings=embeddings,
     check=check,
     options=TranslateOptions,
+    check_options=check_options,
     decoding=("beam", "length_penalty"),
     overfit=Overfit(steps=200, loss=0.5),
 )
