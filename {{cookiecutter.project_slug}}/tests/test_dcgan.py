@@ -37,7 +37,7 @@ def test_weights_begin_as_radford_et_al_have_them(weights):
     kernels = [value for name, value in weights.items() if value.ndim > 1]
     scales = np.concatenate([w for name, w in weights.items() if "norm" in name and name.endswith(".weight")])
     others = [value for name, value in weights.items() if name.endswith(("bias", "running_mean"))]
-    assert len(kernels) == 8 and all(0.016 < kernel.std() < 0.024 for kernel in kernels if kernel.size > 500)
+    assert len(kernels) == 9 and all(0.016 < kernel.std() < 0.024 for kernel in kernels if kernel.size > 500)
     assert all(abs(kernel.mean()) < 0.002 for kernel in kernels if kernel.size > 5000)
     assert abs(scales.mean() - 1) < 0.005 and 0.016 < scales.std() < 0.024
     assert not any(value.any() for value in others)
@@ -46,7 +46,8 @@ def test_weights_begin_as_radford_et_al_have_them(weights):
 def test_channels_double_where_sides_are_halved(weights):
     shapes = {name: value.shape for name, value in weights.items() if value.ndim > 1}
     assert shapes == {
-        "generator.project.weight": (4 * 4 * 128, 8),
+        "generator.hidden.weight": (16, 8),
+        "generator.project.weight": (4 * 4 * 128, 16),
         "generator.ups.0.weight": (128, 64, 4, 4),
         "generator.ups.1.weight": (64, 32, 4, 4),
         "generator.output.weight": (32, 3, 4, 4),

@@ -47,7 +47,7 @@ def test_a_transposed_convolution_is_that_of_torch(bias):
 
 @pytest.mark.parametrize(("side", "channels", "norm"), [(8, 1, "batch"), (28, 1, "none"), (32, 3, "batch")])
 def test_the_same_weights_give_the_same(side, channels, norm):
-    config, shape = DcganConfig(name="dcgan", width=4, latent=5, norm=norm), (side, side, channels)
+    config, shape = DcganConfig(name="dcgan", width=4, latent=5, hidden=8, norm=norm), (side, side, channels)
     net = torch_half.Dcgan(config, shape).double()
     model = nnx_half.Dcgan(config, shape, rngs=nnx.Rngs(0), **DTYPES)
     rng = np.random.default_rng(0)

@@ -1,4 +1,8 @@
-"""Deep convolutional GAN (Radford, Metz and Chintala 2016), sized to the image."""
+"""Deep convolutional GAN (Radford, Metz and Chintala 2016), sized to the image.
+
+Its generator begins with a hidden layer, as that of InfoGAN for MNIST does (Chen et al. 2016): what it makes of noise
+may then change fast, so that fewer images are between two classes.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -28,6 +32,7 @@ class GanConfig(ModelConfig):
 
 @dataclass(frozen=True)
 class DcganConfig(GanConfig):
+    hidden: PositiveInt = option(256, "units of the generator's first layer")
     norm: Literal["batch", "none"] = option(
         "batch", "of the discriminator: batch, or none, as model.r1 needs it; the generator has batch normalization"
     )

@@ -26,7 +26,9 @@ class Generator(nnx.Module):
         self.side, halvings = pyramid(shape)
         self.channels = channels = config.width << (halvings - 1)
         options = {"kernel_init": normal, "rngs": rngs, **dtypes}
-        self.project = nnx.Linear(config.latent, self.side**2 * channels, use_bias=False, **options)
+        self.hidden = nnx.Linear(config.latent, config.hidden, use_bias=False, **options)
+        self.hidden_norm = norm(config.hidden, rngs=rngs, **dtypes)
+        self.project = nnx.Linear(config.hidden, self.side**2 * channels, use_bias=False, **options)
         self.norm = norm(channels, rngs=rngs, **dtypes)
         ups, norms = [], []
         for i in range(1, halvings):
@@ -36,7 +38,8 @@ class Generator(nnx.Module):
         self.output = Up(config.width, shape[-1], **options)
 
     def __call__(self, noise: jax.Array) -> jax.Array:
-        x = self.project(noise).reshape(-1, self.side, self.side, self.channels)
+        x = nnx.relu(self.hidden_norm(self.hidden(noise)))
+        x = self.project(x).reshape(-1, self.side, self.side, self.channels)
         x = nnx.relu(self.norm(x))
         for up, norm in zip(self.ups, self.norms, strict=True):
             x = nnx.relu(norm(up(x)))

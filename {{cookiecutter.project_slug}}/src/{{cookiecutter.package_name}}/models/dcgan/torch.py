@@ -24,7 +24,9 @@ class Generator(nn.Module):
         super().__init__()
         self.side, halvings = pyramid(shape)
         self.channels = channels = config.width << (halvings - 1)
-        self.project = normal(nn.Linear(config.latent, self.side**2 * channels, bias=False))
+        self.hidden = normal(nn.Linear(config.latent, config.hidden, bias=False))
+        self.hidden_norm = norm(config.hidden)
+        self.project = normal(nn.Linear(config.hidden, self.side**2 * channels, bias=False))
         self.norm = norm(channels)
         self.ups = nn.ModuleList()
         self.norms = nn.ModuleList()
@@ -34,7 +36,8 @@ class Generator(nn.Module):
         self.output = normal(nn.ConvTranspose2d(config.width, shape[-1], 4, 2, 1))
 
     def forward(self, noise: torch.Tensor) -> torch.Tensor:
-        x = self.project(noise).unflatten(1, (self.side, self.side, self.channels))
+        x = torch.relu(self.hidden_norm(self.hidden(noise)[:, :, None, None])).flatten(1)
+        x = self.project(x).unflatten(1, (self.side, self.side, self.channels))
         x = x.permute(0, 3, 1, 2)  # a view: NHWC memory is the fast `channels_last`
         x = torch.relu(self.norm(x))
         for up, norm in zip(self.ups, self.norms, strict=True):

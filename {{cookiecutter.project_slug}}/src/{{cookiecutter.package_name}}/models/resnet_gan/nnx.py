@@ -46,7 +46,7 @@ class UpBlock(nnx.Module):
         self.norm1 = BatchNorm(width, rngs=rngs, **dtypes)
         self.conv1 = nnx.Conv(width, width, (3, 3), use_bias=False, **options)
         self.norm2 = BatchNorm(width, rngs=rngs, **dtypes)
-        self.conv2 = nnx.Conv(width, width, (3, 3), **options)
+        self.conv2 = nnx.Conv(width, width, (3, 3), use_bias=False, **options)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         y = self.conv1(double(nnx.relu(self.norm1(x))))

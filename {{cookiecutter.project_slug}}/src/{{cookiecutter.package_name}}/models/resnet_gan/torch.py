@@ -48,7 +48,7 @@ class UpBlock(nn.Module):
         self.norm1 = BatchNorm(width)
         self.conv1 = he_normal(nn.Conv2d(width, width, 3, padding=1, bias=False))
         self.norm2 = BatchNorm(width)
-        self.conv2 = he_normal(nn.Conv2d(width, width, 3, padding=1))
+        self.conv2 = he_normal(nn.Conv2d(width, width, 3, padding=1, bias=False))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.conv1(double(torch.relu(self.norm1(x))))
