@@ -10,8 +10,6 @@ from PIL import Image, ImageDraw, ImageFont
 from .data.sources import Batch, Spec
 from .task import Charts, Field, PrecisionRecall, listed
 
-THRESHOLDS = 201  # at which precision and recall are told
-
 
 def describe(names: Sequence[str], outputs: Batch, spec: Spec) -> list[dict[str, Any]]:
     """logits: float [n, classes] -> the likeliest class of each, and its probability."""

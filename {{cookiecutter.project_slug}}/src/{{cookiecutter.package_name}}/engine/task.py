@@ -14,6 +14,8 @@ from .data.sources import Batch, Dataset, Source, Spec
 from .errors import InputError
 from .meant import closest
 
+THRESHOLDS = 201  # at which precision and recall of a metric are told
+
 
 @dataclass(frozen=True)
 class Sound:

@@ -4,7 +4,7 @@ import torch
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from ..classification import THRESHOLDS
+from ..task import THRESHOLDS
 
 
 class ProbabilityCounts(Metric):

@@ -6,7 +6,7 @@ import numpy as np
 from clu import metrics
 from flax import nnx, struct
 
-from ..classification import THRESHOLDS
+from ..task import THRESHOLDS
 
 
 def collected(name: str) -> type[metrics.CollectingMetric]:
