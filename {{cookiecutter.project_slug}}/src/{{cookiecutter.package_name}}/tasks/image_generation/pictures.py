@@ -40,8 +40,8 @@ def save(images: np.ndarray, names: list[str], path: str) -> list[str]:
                 Image.fromarray(grid(images)).save(file, format="PNG")
         else:
             Path(path).mkdir(parents=True)
-            for name, image in zip(files, images, strict=True):
-                Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(name)
+            for target, image in zip(files, images, strict=True):
+                Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(target)
     except OSError as error:
         raise InputError(f"--images {path}: {error.strerror or error}") from error
     return list(map(str, files))

@@ -105,6 +105,7 @@ def check_options(names: Sequence[str], spec: Spec, target: str, **options: Any)
 
 
 def describe(names: Sequence[str], outputs: Batch, spec: Spec, **options: Any) -> list[dict[str, Any]]:
+    """tokens: int [n, length] -> the translation of each text."""
     texts = (to_text(row, spec["pieces"]) for row in outputs["tokens"])
     return [{"input": name, "translation": text} for name, text in zip(names, texts, strict=True)]
 
