@@ -23,10 +23,11 @@ from .data.files import say_once
 from .data.sources import Arrays, Batch, Dataset, Source, Spec
 from .errors import InputError
 from .meant import closest
-from .task import Charts, Field, Inputs, Loss, Overfit, PrecisionRecall, Signature, Sound, Task, listed
+from .task import THRESHOLDS, Charts, Field, Inputs, Loss, Overfit, PrecisionRecall, Signature, Sound, Task, listed
 
 __all__ = [
     "STRICT",
+    "THRESHOLDS",
     "Arrays",
     "Bad",
     "Batch",

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ...engine.api import Batch, Charts, PrecisionRecall, Spec
+from ...engine.api import THRESHOLDS, Batch, Charts, PrecisionRecall, Spec
 from .cells import ranges
 from .data import known_of
 from .metrics import Group, by_probability, reliability
@@ -30,7 +30,7 @@ def charts(arrays: Mapping[str, np.ndarray], spec: Spec) -> Charts:
     return {
         "reliability_diagram": reliability_diagram(reliability(scores[:2], scores[2], 20)),
         "reliability": reliability_table(reliability(scores[:2], scores[2], 10)),
-        "precision_recall": PrecisionRecall(by_probability(scores[:2], 201)),
+        "precision_recall": PrecisionRecall(by_probability(scores[:2], THRESHOLDS)),
     }
 
 
