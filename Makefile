@@ -14,7 +14,8 @@ WHEEL := $(lastword $(wildcard $(addsuffix /torch-*.whl,$(UV_FIND_LINKS))))
 TORCH ?= $(if $(WHEEL),torch==$(word 2,$(subst -, ,$(notdir $(WHEEL)))),--torch-backend cpu)
 
 BIN := .venv/bin
-UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --group dev
+# Compiled once, here: where Python writes no bytecode, as in many containers, each process would compile torch anew.
+UV := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --group dev
 BAKE := $(BIN)/cookiecutter --no-input --default-config --overwrite-if-exists .
 EVERYTHING := framework=both tasks=all features=compare,export,scale,tune,engine_tests
 SOURCE := {{cookiecutter.project_slug}}/src/{{cookiecutter.package_name}}

@@ -9,6 +9,7 @@ import json
 import keyword
 import os
 import re
+import shlex
 import sys
 import textwrap
 import unicodedata
@@ -157,6 +158,14 @@ def did_you_mean(suggestion=""):
     return f"; did you mean {shown(suggestion)}?" if suggestion else "."
 
 
+def again(answers, wrong, folder):
+    """The command that asks anew. wrong: questions whose answers are not kept; folder: where the command was given."""
+    right = {question: value for question, value in answers.items() if question[0] != "_" and question not in wrong}
+    elsewhere = ["--output-dir", answers["_output_dir"]] if answers["_output_dir"] != folder else []
+    words = [f"{question}={value}" for question, value in right.items()]
+    return shlex.join(["cookiecutter", answers["_template"], *elsewhere, *words])
+
+
 def remove_folders_of(slug, output_dir):
     """Remove the empty folders that a slug with slashes has made: cookiecutter itself removes the last one only."""
     if not re.search(r"[/\\]", slug):
@@ -183,7 +192,9 @@ def main():
     for question, wrong in found:
         text = textwrap.fill(f"{question}: {wrong}", 78, initial_indent="  ", subsequent_indent="    ", **WHOLE_WORDS)
         print(text, file=sys.stderr)
-    print(f"\nRun the same command again with other answers.\n{frame}\n", file=sys.stderr, flush=True)
+    wrong = {question for question, _ in found}
+    print("\nThe same again, with your other answers as what is suggested:\n", file=sys.stderr)
+    print(f"{again(answers, wrong, os.environ.get('PWD'))}\n{frame}\n", file=sys.stderr, flush=True)
     remove_folders_of(answers["project_slug"], answers["_output_dir"])
     return 1
 

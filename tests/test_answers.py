@@ -159,6 +159,17 @@ def test_all_problems_are_told_at_once_above_cookiecutters_own_and_no_folder_is_
     assert os.listdir(tmp_path / "out") == []
 
 
+def test_a_wrong_answer_does_not_cost_the_right_ones(tmp_path):
+    result = run_cookiecutter(tmp_path, "project_name=Bob's Bikes", "author=Zoe", "tasks=regresion", "framework=nnx")
+    [again] = [line for line in result.stderr.splitlines() if line.startswith("cookiecutter ")]
+    words = [sys.executable, "-m", *shlex.split(again), "--no-input", "--default-config", "tasks=regression"]
+    result = subprocess.run(words, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    about = tomllib.loads((tmp_path / "out/bob-s-bikes/pyproject.toml").read_text(encoding="utf-8"))
+    assert about["project"]["authors"] == [{"name": "Zoe"}]
+    assert not [*tmp_path.glob("out/*/src/*/engine/lightning")]
+
+
 @pytest.mark.parametrize("slug", ["a/b/c", "../aside", "../aside/b"])
 def test_a_slug_with_slashes_leaves_no_folder_anywhere(tmp_path, slug):
     (tmp_path / "out").mkdir()

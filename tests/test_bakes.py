@@ -103,6 +103,19 @@ def test_every_file_parses(baked, answers):
 
 
 @pytest.mark.parametrize("answers", CHOICES, ids=named)
+def test_what_editors_and_tools_are_told_is_there(baked, answers):
+    project = baked(**answers)
+    for entry in json.loads((project / ".vscode/launch.json").read_text(encoding="utf-8"))["configurations"]:
+        assert "module" in entry or (project / entry["program"].replace("${workspaceFolder}/", "")).is_file()
+    schemas = json.loads((project / ".vscode/settings.json").read_text(encoding="utf-8"))["yaml.schemas"]
+    tasks = sorted(path.parent.name for path in project.glob("src/*/tasks/*/__init__.py"))
+    assert schemas == {f"build/schema/{task}.json": f"configs/{task}/*.yaml" for task in tasks}
+    container = json.loads((project / ".devcontainer/devcontainer.json").read_text(encoding="utf-8"))
+    assert container["build"]["args"]["EXTRA"] in about_of(project)["project"]["optional-dependencies"]
+    assert yaml.safe_load((project / "CITATION.cff").read_text(encoding="utf-8"))["authors"] == [{"name": "Your Name"}]
+
+
+@pytest.mark.parametrize("answers", CHOICES, ids=named)
 def test_files_end_in_one_newline_and_lines_in_no_blank(baked, answers):
     for path, text in texts_of(baked(**answers)):
         assert not re.search(r"[ \t]$", text, re.MULTILINE), f"{path}: a blank at the end of a line"
@@ -239,13 +252,13 @@ def test_what_is_copied_unrendered_holds_no_jinja():
             assert not re.search(r"\{\{|\{%|\{#", text), path
 
 
-def test_jinja_blocks_stand_in_five_files_only():
+def test_jinja_blocks_stand_in_six_files_only():
     holding = {
         path
         for path in files_of(PROJECT, template=True)
         if re.search(r"\{%|\{#", (PROJECT / path).read_text(encoding="utf-8"))
     }
-    assert holding <= {"pyproject.toml", "README.md", "CONTRIBUTING.md", "Makefile", "Dockerfile"}
+    assert holding <= {"pyproject.toml", "README.md", "CONTRIBUTING.md", "Makefile", "Dockerfile", ".vscode/settings.json"}
 
 
 def test_a_python_file_outside_src_names_the_package_and_nothing_else():

@@ -7,7 +7,7 @@ may then change fast, so that fewer images are between two classes.
 from dataclasses import dataclass
 from typing import Literal
 
-from ...engine.api import InputError, ModelConfig, NonNegativeFloat, PositiveInt, option
+from ...engine.api import InputError, ModelConfig, NonNegativeFloat, NonNegativeInt, PositiveInt, option
 
 # Radford et al. 2016: kernels from N(0, 0.02), scales of batch normalization from N(1, 0.02), slopes of 0.2.
 DEVIATION = 0.02
@@ -32,7 +32,7 @@ class GanConfig(ModelConfig):
 
 @dataclass(frozen=True)
 class DcganConfig(GanConfig):
-    hidden: PositiveInt = option(256, "units of the generator's first layer")
+    hidden: NonNegativeInt = option(256, "units of a layer of the generator before its feature maps; 0: none")
     norm: Literal["batch", "none"] = option(
         "batch", "of the discriminator: batch, or none, as model.r1 needs it; the generator has batch normalization"
     )

@@ -26,9 +26,10 @@ class Generator(nnx.Module):
         self.side, halvings = pyramid(shape)
         self.channels = channels = config.width << (halvings - 1)
         options = {"kernel_init": normal, "rngs": rngs, **dtypes}
-        self.hidden = nnx.Linear(config.latent, config.hidden, use_bias=False, **options)
-        self.hidden_norm = norm(config.hidden, rngs=rngs, **dtypes)
-        self.project = nnx.Linear(config.hidden, self.side**2 * channels, use_bias=False, **options)
+        if config.hidden:
+            self.hidden = nnx.Linear(config.latent, config.hidden, use_bias=False, **options)
+            self.hidden_norm = norm(config.hidden, rngs=rngs, **dtypes)
+        self.project = nnx.Linear(config.hidden or config.latent, self.side**2 * channels, use_bias=False, **options)
         self.norm = norm(channels, rngs=rngs, **dtypes)
         ups, norms = [], []
         for i in range(1, halvings):
@@ -38,7 +39,9 @@ class Generator(nnx.Module):
         self.output = Up(config.width, shape[-1], **options)
 
     def __call__(self, noise: jax.Array) -> jax.Array:
-        x = nnx.relu(self.hidden_norm(self.hidden(noise)))
+        x = noise
+        if hasattr(self, "hidden"):
+            x = nnx.relu(self.hidden_norm(self.hidden(x)))
         x = self.project(x).reshape(-1, self.side, self.side, self.channels)
         x = nnx.relu(self.norm(x))
         for up, norm in zip(self.ups, self.norms, strict=True):

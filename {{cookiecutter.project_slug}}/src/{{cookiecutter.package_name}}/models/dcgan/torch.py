@@ -24,9 +24,10 @@ class Generator(nn.Module):
         super().__init__()
         self.side, halvings = pyramid(shape)
         self.channels = channels = config.width << (halvings - 1)
-        self.hidden = normal(nn.Linear(config.latent, config.hidden, bias=False))
-        self.hidden_norm = norm(config.hidden)
-        self.project = normal(nn.Linear(config.hidden, self.side**2 * channels, bias=False))
+        if config.hidden:
+            self.hidden = normal(nn.Linear(config.latent, config.hidden, bias=False))
+            self.hidden_norm = norm(config.hidden)
+        self.project = normal(nn.Linear(config.hidden or config.latent, self.side**2 * channels, bias=False))
         self.norm = norm(channels)
         self.ups = nn.ModuleList()
         self.norms = nn.ModuleList()
@@ -36,7 +37,9 @@ class Generator(nn.Module):
         self.output = normal(nn.ConvTranspose2d(config.width, shape[-1], 4, 2, 1))
 
     def forward(self, noise: torch.Tensor) -> torch.Tensor:
-        x = torch.relu(self.hidden_norm(self.hidden(noise)[:, :, None, None])).flatten(1)
+        x = noise
+        if hasattr(self, "hidden"):
+            x = torch.relu(self.hidden_norm(self.hidden(x)[:, :, None, None])).flatten(1)
         x = self.project(x).unflatten(1, (self.side, self.side, self.channels))
         x = x.permute(0, 3, 1, 2)  # a view: NHWC memory is the fast `channels_last`
         x = torch.relu(self.norm(x))

@@ -1,11 +1,13 @@
 """The tabular perceptron in Flax NNX."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from ..layers.nnx import he_normal
-from . import TabularConfig
+from . import TabularConfig, pieces
 
 
 class Tabular(nnx.Module):
@@ -15,13 +17,25 @@ class Tabular(nnx.Module):
         numbers: how many numeric inputs there are; 0: `numeric` is None.
         categories: how many categories each categorical column has; empty: `categorical` is None. Number 0 is what is
             missing; the number after the last, what training has not seen.
+        edges: of the bins of each numeric input, where `bins` of the config are wanted.
 
     The last layer sees the inputs, too: linear regression, to which the hidden layers add what is not linear (Cheng et
     al. 2016, "Wide & Deep Learning"). Its kernel begins at 0, and so does every prediction.
     """
 
-    def __init__(self, config: TabularConfig, numbers: int, categories: list[int], *, rngs: nnx.Rngs, **dtypes):
+    def __init__(
+        self,
+        config: TabularConfig,
+        numbers: int,
+        categories: list[int],
+        edges: Sequence[Sequence[float]] = (),
+        *,
+        rngs: nnx.Rngs,
+        **dtypes,
+    ):
         widths = config.widths(categories)
+        self.encode = PiecewiseLinear(edges) if edges else None
+        numbers = self.encode.size if self.encode else numbers
         options = {"rngs": rngs, **dtypes}
         self.embed = nnx.List([Categories(*size, **options) for size in zip(categories, widths, strict=True)])
         sizes = [numbers + sum(widths), *[config.hidden] * config.layers]
@@ -33,13 +47,27 @@ class Tabular(nnx.Module):
     def __call__(
         self, numeric: jax.Array | None, categorical: jax.Array | None, rngs: nnx.Rngs | None = None
     ) -> jax.Array:
-        columns = [] if numeric is None else [numeric]
+        columns = [] if numeric is None else [self.encode(numeric) if self.encode else numeric]
         if categorical is not None:
             columns += [embed(categorical[:, i]) for i, embed in enumerate(self.embed)]
         inputs = x = jnp.concatenate(columns, 1)
         for hidden in self.hidden:
             x = self.dropout(nnx.relu(hidden(x)), rngs=rngs)
         return self.output(jnp.concatenate([inputs, x], 1)).squeeze(1)
+
+
+class PiecewiseLinear(nnx.Module):
+    """float [batch, columns] -> float [batch, size]: of each bin, the share of it that lies below the number."""
+
+    def __init__(self, edges: Sequence[Sequence[float]]):
+        self.edges = tuple(map(tuple, edges))
+        self.size = len(pieces(edges).columns)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        columns, *bounds = pieces(self.edges)
+        starts, widths, lowest, highest = (jnp.asarray(bound, x.dtype) for bound in bounds)
+        shares = (x[:, columns] - starts) / widths
+        return jnp.clip(shares, lowest, highest)
 
 
 class Categories(nnx.Embed):

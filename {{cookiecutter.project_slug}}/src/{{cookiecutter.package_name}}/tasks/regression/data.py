@@ -1,6 +1,6 @@
 """Tables as NumPy: of each row the numbers, the categories and what is to be predicted."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from ...engine.api import (
     option,
 )
 from ...engine.data.tables import OwnTableConfig, Table, find_table, read_table, split_names, to_format
-from ...models.tabular import TabularConfig
+from ...models.tabular import TabularConfig, bin_edges
 from .columns import Columns, Roles, fit
 
 
@@ -64,23 +64,27 @@ def load(config: RegressionConfig, spec: Spec | None = None) -> Dataset:
     else:
         table, roles = _diabetes(), Roles("progression")
     train, val, test = _split(len(table), data, held is not None)
-    if spec is None:
-        spec = to_spec(fit(table, train, roles, getattr(data, "min_count", 1)), format)
-    columns = Columns.from_text(spec["columns.json"])
+    if spec:
+        columns = Columns.from_text(spec["columns.json"])
+    else:
+        columns = fit(table, train, roles, getattr(data, "min_count", 1))
     columns.check(roles)
     everything = _arrays(columns, table)
+    if not spec:
+        spec = to_spec(columns, format, _edges(everything, train, config.model.bins))
     tested = Arrays(**everything[test]) if held is None else _arrays(columns, held)
     return Dataset(Arrays(**everything[train]), Arrays(**everything[val]), tested, spec)
 
 
-def to_spec(columns: Columns, format: Mapping[str, Any]) -> dict[str, Any]:
-    """format: of the files to predict."""
+def to_spec(columns: Columns, format: Mapping[str, Any], edges: Sequence[Sequence[float]] = ()) -> dict[str, Any]:
+    """format: of the files to predict; edges: of the bins of each number, where the model has such."""
     return {
         "target": columns.target.name,
         "mean": columns.target.mean,
         "scale": columns.target.scale,
         "numbers": columns.numbers,
         "categories": columns.categories,
+        "edges": edges,
         "format": format,
         "columns.json": columns.to_text(),
     }
@@ -132,6 +136,12 @@ def _split(count: int, config: TableConfig, tested_apart: bool) -> list[np.ndarr
         )
     order = np.random.Generator(np.random.PCG64(config.split_seed)).permutation(count)
     return [np.sort(order[test + val :]), np.sort(order[test : test + val]), np.sort(order[:test])]
+
+
+def _edges(everything: Arrays, train: np.ndarray, bins: int) -> list[list[float]]:
+    """Of the training rows' numbers; [] without any."""
+    numeric = everything[train].get("numeric")
+    return [] if numeric is None or not bins else bin_edges(numeric, bins)
 
 
 def _arrays(columns: Columns, table: Table) -> Arrays:

@@ -40,7 +40,7 @@ def create_metrics(spec: Mapping[str, Any]) -> MetricCollection:
 
 
 def create_model(config: RegressionConfig, spec: Mapping[str, Any]) -> nn.Module:
-    return Tabular(config.model, spec["numbers"], spec["categories"])
+    return Tabular(config.model, spec["numbers"], spec["categories"], spec.get("edges", ()))
 
 
 def loss_fn(model: nn.Module, batch: Batch) -> tuple[torch.Tensor, int]:

@@ -22,7 +22,7 @@ def create_metrics(spec: Mapping[str, Any]) -> type[metrics.Collection]:
 
 
 def create_model(config: RegressionConfig, spec: Mapping[str, Any], *, rngs: nnx.Rngs, **dtypes) -> nnx.Module:
-    return Tabular(config.model, spec["numbers"], spec["categories"], rngs=rngs, **dtypes)
+    return Tabular(config.model, spec["numbers"], spec["categories"], spec.get("edges", ()), rngs=rngs, **dtypes)
 
 
 def losses(config: RegressionConfig) -> dict[str, Loss]:
