@@ -2,12 +2,15 @@
 
 import ast
 import json
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from itertools import chain
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from _pytest.mark.expression import Expression
@@ -80,21 +83,24 @@ def test_other_python_is_valid(page):
         compile(code, str(page), "exec")
 
 
-def test_every_command_of_a_project_is_one_that_it_takes(tmp_path):
-    """With the data of the tutorial, made as it says."""
+@pytest.mark.parametrize("whose", ["template", "project"])
+def test_every_command_of_a_project_is_one_that_it_takes(tmp_path, whose):
+    """Those of the template's pages with the data of the tutorial, made as it says."""
     project = bake(tmp_path, project_name="My Project", framework="both")
-    for code in fences(TEXTS[TEMPLATE / "docs" / "tutorial.md"], "python"):
-        if "my_project" not in code:
-            subprocess.run([sys.executable, "-c", code], cwd=project, check=True)
-    lines = [line for line in chain.from_iterable(map(commands, TEXTS.values())) if line.startswith("python ")]
-    lines = [line for line in dict.fromkeys(lines) if not line.startswith(("python -m pytest", "python docs/"))]
+    texts = [*TEXTS.values()] if whose == "template" else [(project / "README.md").read_text(encoding="utf-8")]
+    if whose == "template":
+        for code in fences(TEXTS[TEMPLATE / "docs" / "tutorial.md"], "python"):
+            if "my_project" not in code:
+                subprocess.run([sys.executable, "-c", code], cwd=project, check=True)
+    lines = dict.fromkeys(line for line in chain.from_iterable(map(commands, texts)) if line.startswith("python "))
+    lines = [line for line in lines if not line.startswith(("python -m pytest", "python docs/"))]
     lines.sort(key=lambda line: " new-task " not in line)  # later ones train what this writes
-    assert len(lines) > 30
+    assert len(lines) > 20
     assert [line for line in lines if not line.startswith(("python train.py", "python -m my_project "))] == []
     result = subprocess.run(
         [sys.executable, Path(__file__).with_name("documented.py")],
         cwd=project,
-        env={"PYTHONPATH": str(project / "src"), "PATH": ""},
+        env={**os.environ, "PYTHONPATH": str(project / "src")},
         input="\n".join(lines),
         capture_output=True,
         encoding="utf-8",
@@ -162,6 +168,20 @@ def test_every_test_that_is_named_exists(page):
         for part in options.get("-k", "").split(" or "):
             matches = lambda word: any(word.lower() in name.lower() for name in names)  # noqa: E731, B023
             assert Expression.compile(part).evaluate(matches) or not part, line
+
+
+def test_the_curves_can_be_drawn_again_from_the_runs_of_a_demo(tmp_path):
+    rows = [{"step": 20 * i, "train/loss": 1 / (i + 1), "val/accuracy": 1 - 0.5 / (i + 1)} for i in range(1, 41)]
+    for framework in ("lightning", "nnx"):
+        run = tmp_path / "runs" / "image_classification" / "default" / framework / "001"
+        run.mkdir(parents=True)
+        (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    script = shutil.copy(TEMPLATE / "docs" / "images" / "make.py", tmp_path)
+    subprocess.run([sys.executable, script, tmp_path / "runs"], check=True)
+    drawn, kept = (
+        ElementTree.parse(folder / "curves.svg").getroot() for folder in (tmp_path, TEMPLATE / "docs/images")
+    )
+    assert [part.tag for part in drawn] == [part.tag for part in kept]
 
 
 def test_the_chinese_front_page_says_what_the_english_one_says():
