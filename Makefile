@@ -28,7 +28,7 @@ help:
 	@echo "make test-slow  the tests that take too long for that"
 	@echo "make audit      known vulnerabilities in what a full project installs"
 	@echo "make dev        a full project in $(BUILD)/dev whose package is the template's own source"
-	@echo "make bench      the figures in the README"
+	@echo "make bench      the figures of speed in docs/results.md"
 	@echo "make lint       ruff"
 	@echo "make clean      remove $(BUILD)/ and .venv/"
 

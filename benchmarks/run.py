@@ -1,4 +1,4 @@
-"""Steps a second of both trainers with everything on, each in pairs beside a bare loop; then folder.py: the README's.
+"""Steps a second of both trainers with everything on, in pairs beside a bare loop; then folder.py: docs/results.md.
 
     make bench                      every pair
     make bench ARGS="--pairs 1"     quicker, and rougher

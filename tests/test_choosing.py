@@ -388,10 +388,10 @@ def sizes(framework, task, features):
 
 
 @pytest.mark.parametrize("name", SIZES)
-def test_a_project_is_as_large_as_the_readme_says(name):
+def test_a_project_is_as_large_as_the_documentation_says(name):
     frameworks, tasks, features = SIZES[name]
     found = [sizes(framework, task, features) for framework in frameworks for task in tasks]
-    rows = (TEMPLATE / "README.md").read_text(encoding="utf-8").splitlines()
+    rows = (TEMPLATE / "docs" / "design.md").read_text(encoding="utf-8").splitlines()
     [cells] = [line.split("|")[2:-1] for line in rows if line.startswith(f"| {name} |")]
     for cell, values in zip(cells, zip(*found, strict=True), strict=True):
         least, *_, most = map(int, (cell.replace(",", "").split(" to ") * 2)[:2])

@@ -1,8 +1,7 @@
-"""What a person does, as the README says it: commands as they are written there, in processes of their own."""
+"""What a person does, as the documentation says it, in processes of their own. See test_docs.py for its commands."""
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -10,8 +9,6 @@ import sysconfig
 
 import pytest
 from baking import EVERY_FEATURE, PROJECT, TABLES, TEMPLATE, bake, command, files_of
-
-README = (TEMPLATE / "README.md").read_text(encoding="utf-8")
 
 
 def make(*arguments, cwd=TEMPLATE):
@@ -43,14 +40,6 @@ def as_repository(folder):
     for arguments in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", "all"]):
         subprocess.run([*git, *arguments], cwd=folder, check=True)
     return folder
-
-
-def test_every_make_command_of_the_readme_exists(baked):
-    commands = set(re.findall(r"\bmake ([a-z][a-z-]*)", README))
-    assert {"demo", "test", "dev", "bench", "install"} <= commands
-    for target in commands:
-        result = make("--dry-run", target, cwd=baked(framework="both") if target == "install" else TEMPLATE)
-        assert result.returncode == 0, result.stderr
 
 
 def test_return_at_every_question_gives_a_project(tmp_path):
