@@ -1,4 +1,5 @@
-"""Steps a second of both trainers with everything on, in pairs beside a bare loop; then folder.py: docs/results.md.
+"""Steps a second of both trainers with everything on, each in pairs beside a bare loop; then folder.py and tables.py:
+docs/results.md.
 
     make bench                      every pair
     make bench ARGS="--pairs 1"     quicker, and rougher
@@ -56,6 +57,7 @@ def main():
                 row = (model, framework, TITLES[reference], f"{bare_rate:,.0f}", f"{rate:,.0f}", spread)
                 print(f"| {' | '.join(row)} |", flush=True)
     print("\n" + python(HERE / "folder.py", "bench", *(["--pairs", 1, "--images", 64] if arguments.quick else [])))
+    print("\n" + python(HERE / "tables.py", "bench", *(["--pairs", 1, "--rows", 1000] if arguments.quick else [])))
 
 
 def bake():
@@ -63,6 +65,7 @@ def bake():
     shutil.rmtree(PROJECT, ignore_errors=True)
     command = [sys.executable, "-m", "cookiecutter", "--no-input", "--default-config", str(HERE.parent)]
     answers = ["--output-dir", str(PROJECT.parent), "project_name=Bench", "framework=both"]
+    answers += ["tasks=image_classification,regression"]
     subprocess.run([*command, *answers], check=True, stdout=subprocess.DEVNULL)
     folder = PROJECT / "data" / "mnist"
     folder.mkdir(parents=True)

@@ -42,7 +42,7 @@ def test_rows_without_a_number_are_left_out(written):
     bad = Bad(skip=True)
     table = read_table(written("a,b\n1,2\nx,3\n?,4\n5,\n6,inf\n"))
     found = table.readable({"a": ["?"], "b": []}, bad)
-    assert found.lines == [2, 4] and found.rows == [["1", "2"], ["?", "4"]]
+    assert found.lines.tolist() == [2, 4] and (found.column("a"), found.column("b")) == (["1", "?"], ["2", "4"])
     assert [line.partition("row ")[2] for line in bad.first] == [
         "3, column a: 'x' is no number",
         "5, column b: no value",
@@ -52,7 +52,7 @@ def test_rows_without_a_number_are_left_out(written):
 
 def test_a_column_of_text_does_not_leave_out_every_row(written):
     table = read_table(written("a,b\nx,1\ny,2\n"))
-    assert table.readable({"a": [], "b": []}, Bad(skip=True)).rows == table.rows
+    assert table.readable({"a": [], "b": []}, Bad(skip=True)).column("a") == table.column("a")
 
 
 def test_a_table_of_bad_rows_names_the_first(written):

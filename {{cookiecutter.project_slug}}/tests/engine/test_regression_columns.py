@@ -30,8 +30,7 @@ TASK = tasks.find("regression")
 
 def table(**columns):
     """A table in memory, of cells as text."""
-    rows = [list(row) for row in zip(*columns.values(), strict=True)]
-    return Table(Path("some.csv"), list(columns), rows, list(range(2, len(rows) + 2)))
+    return Table.of(Path("some.csv"), list(columns), enumerate(zip(*columns.values(), strict=True), 2))
 
 
 def fitted(categorical=(), min_count=1, train=None, **columns):

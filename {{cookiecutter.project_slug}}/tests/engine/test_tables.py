@@ -4,6 +4,7 @@ import decimal
 import math
 
 import numpy as np
+import pyarrow
 import pytest
 
 from {{cookiecutter.package_name}}.engine.data.tables import (
@@ -201,6 +202,13 @@ def test_commas_and_groups_of_three_digits_are_read_by_options(cell, options, va
 )
 def test_what_the_options_do_not_say_is_no_number(cell, options):
     assert math.isnan(to_format(OwnTableConfig(**options).format()).number(cell))
+
+
+@pytest.mark.parametrize("options", [{}, {"missing": "5,1.5e0"}, *(options for _, options, _ in GROUPED)])
+def test_a_column_of_numbers_is_what_each_of_its_cells_is(options):
+    format = to_format(OwnTableConfig(**options).format())
+    cells = [*NUMBERS, *TEXTS, *(cell for cell, _, _ in GROUPED), "", "NA", "inf", "1e30", "1,234e5", "1.234,5e3", "1,"]
+    assert repr(format.numbers(pyarrow.array(cells)).tolist()) == repr([format.number(cell) for cell in cells])
 
 
 def test_one_character_has_one_meaning():

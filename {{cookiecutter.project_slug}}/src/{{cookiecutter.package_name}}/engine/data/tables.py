@@ -1,18 +1,21 @@
-"""Tables in text files: CSV, TSV and their kin, read row by row, and errors that name file, row and column.
+"""Tables in text files: CSV, TSV and their kin, and errors that name file, row and column.
 
-What is a number or a code in one table is so in all: what pandas and polars take as one.
+They are read row by row, or whole by Arrow where that is known to give the same. What is a number or a code in one
+table is so in all: what pandas and polars take as one.
 """
 
+import codecs
 import csv
 import decimal
 import functools
+import itertools
 import math
 import numbers
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Literal, TextIO, TypeVar
 
 import numpy as np
 from tqdm import tqdm
@@ -26,13 +29,17 @@ from .files import find_own, say_once
 HUGE = 1e30
 LONGEST = 2**24  # characters of a line, and of a cell: a text may be long
 csv.field_size_limit(LONGEST)
+BLOCK = 2**20  # bytes that are looked at together
+ROWS = 4096  # that are made columns together
+
+T = TypeVar("T")
 
 DELIMITERS = {",": ",", ";": ";", "|": "|", "tab": "\t"}
 # How tables write that a number is missing, beside an empty cell.
 NO_NUMBER = ("?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NaT", "None", "null", "NULL")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 WHOLE = re.compile(r"-?\d+", re.ASCII)
-THOUSANDS = {"": "", ",": ",", ".": r"\.", "'": "['’]", "space": "[ \u00a0\u202f]", "_": "_"}
+THOUSANDS = {",": ",", ".": r"\.", "'": "['’]", "space": "[ \u00a0\u202f]", "_": "_"}
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,25 @@ class Format:
         """nan where the cell is no number, one that stands for none, or so large that float32 has none like it."""
         value = self._value(cell)
         return math.nan if cell in self.missing or value in self.missing_numbers else value
+
+    def numbers(self, cells: Any) -> np.ndarray:
+        """`number` of each of an Arrow array, of cells with blanks around them or of numbers: float64 [cells]."""
+        import pyarrow
+        import pyarrow.compute as arrow
+
+        try:
+            found = arrow.cast(cells, pyarrow.float64())  # it takes the same as numbers, but infinite ones, too
+        except pyarrow.ArrowInvalid:
+            cells = arrow.utf8_trim_whitespace(cells)
+            cells = arrow.if_else(arrow.match_substring_regex(cells, f"^({self._pattern})$"), cells, None)
+            if self.thousands:
+                cells = arrow.replace_substring_regex(cells, THOUSANDS[self.thousands], "")
+            found = arrow.cast(arrow.replace_substring(cells, self.decimal, "."), pyarrow.float64())
+        values = found.to_numpy(zero_copy_only=False)
+        there = np.abs(values) < HUGE
+        if self.missing_numbers:
+            there &= ~np.isin(values, [*self.missing_numbers])
+        return values if there.all() else np.where(there, values, math.nan)
 
     def is_gap(self, cell: str) -> bool:
         """Whether a cell of numbers has none."""
@@ -88,22 +114,29 @@ class Format:
         return f"{cell!r} is no number" + (f" (with --data.decimal {other} it is)" if written and self.own else "")
 
     def _value(self, cell: str) -> float:
-        if self.thousands or self.decimal != ".":
-            cell = self._plain(cell)
-        value = float(cell) if NUMBER.fullmatch(cell) else math.nan
+        if not self._number.fullmatch(cell):
+            return math.nan
+        if self.thousands:
+            cell = re.sub(THOUSANDS[self.thousands], "", cell)
+        value = float(cell.replace(self.decimal, "."))
         return value if abs(value) < HUGE else math.nan
 
     def _whole(self, cell: str) -> str:
         whole, point, zeros = cell.partition(self.decimal)
         return whole if point and zeros and not zeros.strip("0") and WHOLE.fullmatch(whole) else cell
 
-    def _plain(self, cell: str) -> str:
-        """A number as Python writes it; "" where it has a point that is neither of the two."""
-        whole, decimal, fraction = cell.partition(self.decimal)
-        groups = rf"([+-]?\d\d?\d?)((?:{THOUSANDS[self.thousands]}\d\d\d)+)"
-        if self.thousands and (found := re.fullmatch(groups, whole, re.ASCII)):
-            whole = found[1] + re.sub(r"\D", "", found[2])
-        return "" if "." in whole + fraction else f"{whole}.{fraction}" if decimal else whole
+    @functools.cached_property
+    def _number(self) -> re.Pattern[str]:
+        return re.compile(self._pattern)
+
+    @functools.cached_property
+    def _pattern(self) -> str:
+        """Of a number, for Python's `re` and for Arrow's."""
+        point, exponent = re.escape(self.decimal), "([eE][+-]?[0-9]+)?"
+        pattern = f"([0-9]+{point}?[0-9]*|{point}[0-9]+){exponent}"
+        if self.thousands:
+            pattern += f"|[0-9]{{1,3}}({THOUSANDS[self.thousands]}[0-9]{{3}})+({point}[0-9]*{exponent})?"
+        return f"[+-]?({pattern})"
 
 
 PLAIN = Format()
@@ -232,31 +265,45 @@ def read_rows(
 
 @dataclass(frozen=True)
 class Table:
-    """A table in memory, as text.
+    """A table in memory: as text, of which Arrow holds a cell in its bytes and four more, and as numbers.
 
     Attributes:
         path: its file, for errors.
         names: of the columns; one without a name is "Unnamed: 0" by its place, as pandas calls it.
-        rows: the cells of each row.
-        lines: the line of each row in the file.
+        cells: a pyarrow.Table, column for column: of strings, or of float64, null where there is no value.
+        lines: int [rows], the line of each row in the file.
         format: how cells are read.
     """
 
     path: Path
     names: list[str]
-    rows: list[list[str]]
-    lines: list[int]
+    cells: Any
+    lines: np.ndarray
     format: Format = PLAIN
 
+    @classmethod
+    def of(cls, path: Path, names: list[str], rows: Iterable[tuple[int, Sequence[str]]], format: Format = PLAIN):
+        """Of (line number, cells) of each row. Raises InputError for a cell that is no text."""
+        import pyarrow
+
+        rows, types = iter(rows), pyarrow.schema([(name, pyarrow.string()) for name in names])
+        lines, batches = [np.zeros(0, np.int64)], []
+        while some := list(itertools.islice(rows, ROWS)):
+            numbers, cells = zip(*some, strict=True)
+            try:
+                columns = [pyarrow.array(column, pyarrow.string()) for column in zip(*cells, strict=True)]
+            except UnicodeEncodeError as error:
+                raise InputError(f"{path}: {error.object!r} is no text") from error
+            batches.append(pyarrow.record_batch(columns, types))
+            lines.append(np.array(numbers))
+        return cls(path, names, pyarrow.Table.from_batches(batches, types), np.concatenate(lines), format)
+
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.lines)
 
     def column(self, name: str) -> list[str]:
         """Its cells, without blanks around them. Raises InputError, with the nearest name, where there is none."""
-        if name not in self.names:
-            raise no_column(self.path, name, self.names, self.format)
-        index = self.names.index(name)
-        return [row[index].strip() for row in self.rows]
+        return [cell.strip() for cell in self._texts(name).to_pylist()]
 
     def numbers(self, name: str, gaps: bool = False) -> np.ndarray:
         """float64 [rows], nan for cells without a value where `gaps` are allowed.
@@ -264,39 +311,58 @@ class Table:
         Raises:
             InputError: for another cell that is no finite number.
         """
-        values = self._values(name)
-        for _, error in self._faults(name, values, gaps):
-            raise error
+        values = self.format.numbers(self._cells(name))
+        for i in self._faults(name, values, gaps):
+            raise self._fault(name, i)
         return values
 
     def codes(self, name: str) -> list[str]:
         """The categories of a column, "" where one is missing."""
-        return [self.format.code(cell) for cell in self.column(name)]
+        found, which = self.categories(name)
+        return [found[i] for i in which.tolist()]
+
+    def categories(self, name: str) -> tuple[list[str], np.ndarray]:
+        """(codes, int [rows]: which of them each row has). One that is written in two ways is there twice."""
+        return _mapped(self.format.code, self._texts(name))
 
     def readable(self, names: Mapping[str, bool], bad: Bad) -> "Table":
         """The rows in which all of these columns are numbers, or have gaps where that is true; `bad` takes the others.
 
         Of a column without any number no row is bad: it is meant as something else.
         """
-        faults: dict[int, InputError] = {}
+        faults: dict[int, str] = {}
         for name, gaps in names.items():
-            values = self._values(name)
+            values = self.format.numbers(self._cells(name))
             if np.isfinite(values).any():
-                faults = dict(self._faults(name, values, gaps)) | faults
+                faults = dict.fromkeys(self._faults(name, values, gaps).tolist(), name) | faults
         for i in sorted(faults):
-            bad.add(faults[i])
-        kept = [i for i in range(len(self)) if i not in faults]
-        return replace(self, rows=[self.rows[i] for i in kept], lines=[self.lines[i] for i in kept])
+            bad.add(self._fault(faults[i], i))
+        kept = np.delete(np.arange(len(self)), list(faults))
+        return replace(self, cells=self.cells.take(kept), lines=self.lines[kept])
 
-    def _values(self, name: str) -> np.ndarray:
-        return np.array([self.format.number(cell) for cell in self.column(name)])
+    def _cells(self, name: str) -> Any:
+        if name not in self.names:
+            raise no_column(self.path, name, self.names, self.format)
+        return self.cells.column(self.names.index(name))
 
-    def _faults(self, name: str, values: np.ndarray, gaps: bool) -> Iterator[tuple[int, InputError]]:
-        """The rows in which a column is no finite number."""
-        cells = self.column(name)
-        for i in np.flatnonzero(~np.isfinite(values)).tolist():
-            if not (gaps and self.format.is_gap(cells[i])):
-                yield i, InputError(f"{self.where(i, name)}: {self.format.fault(cells[i])}")
+    def _texts(self, name: str) -> Any:
+        cells = self._cells(name)
+        assert cells.type == "string", f"{name} was read as numbers"
+        return cells
+
+    def _faults(self, name: str, values: np.ndarray, gaps: bool) -> np.ndarray:
+        """int [faults]: the rows in which a column is no finite number."""
+        rows, cells = np.flatnonzero(np.isnan(values)), self._cells(name)
+        if not gaps or not len(rows):
+            return rows
+        if cells.type != "string":  # it would not have become numbers
+            return rows[:0]
+        found, which = _mapped(self.format.is_gap, cells.take(rows))
+        return rows[~np.array(found)[which]]
+
+    def _fault(self, name: str, row: int) -> InputError:
+        cell = self._texts(name)[row].as_py().strip()
+        return InputError(f"{self.where(row, name)}: {self.format.fault(cell)}")
 
     def is_unnamed(self, name: str) -> bool:
         return name == f"Unnamed: {self.names.index(name)}"
@@ -306,20 +372,99 @@ class Table:
         return f"{self.path}, row {self.lines[row]}, column {name}"
 
 
-def read_table(path: Path, format: Format = PLAIN, *, bad: Bad = STRICT, **options) -> Table:
-    """A table whose first row names the columns; options are those of `read_rows`.
+def read_table(
+    path: Path, format: Format = PLAIN, *, numbers: Callable[[str], bool] = lambda name: False, bad: Bad = STRICT
+) -> Table:
+    """A table whose first row names the columns.
+
+    Args:
+        numbers: of a column's name, whether it is meant to be read as numbers with gaps, and as nothing else.
 
     Raises:
         InputError: as `read_rows`, and where the names are not distinct or no row follows them.
     """
-    rows = read_rows(path, format, bad=bad, **options)
-    _, cells = next(rows)
+    rows = read_rows(path, format, bad=bad)
+    line, cells = next(rows)
     names = column_names(path, cells)
-    numbered = list(rows)
-    if not numbered:
+    table = None
+    if line == 1 and (lines := _count_lines(path, format)):
+        table = _read_at_once(path, names, format, lines, [name for name in names if numbers(name)])
+    if table is None:
+        table = Table.of(path, names, rows, format)
+    if not len(table):
         bad.say(0)
         raise InputError(f"{path} has no rows below the names of its columns")
-    return Table(path, names, [cells for _, cells in numbered], [line for line, _ in numbered], format)
+    return table
+
+
+def _read_at_once(path: Path, names: list[str], format: Format, lines: int, numbers: Sequence[str]) -> Table | None:
+    """A table of so many lines, with these columns as numbers or, where a cell is none, all as text. None where it has
+    no row in each line, or rows of another length, or bytes that are no text.
+    """
+    import pyarrow
+    import pyarrow.compute as arrow
+    import pyarrow.csv
+
+    types = dict.fromkeys(names, pyarrow.string()) | dict.fromkeys(numbers, pyarrow.float64())
+    try:
+        with path.open("rb") as file:
+            cells = pyarrow.csv.read_csv(
+                file,
+                pyarrow.csv.ReadOptions(column_names=names, skip_rows=1),
+                pyarrow.csv.ParseOptions(delimiter=format.delimiter, quote_char='"' if format.quotes else False),
+                pyarrow.csv.ConvertOptions(
+                    column_types=types, null_values=["", *NO_NUMBER, *format.missing], decimal_point=format.decimal
+                ),
+            )
+        whole = all(arrow.all(arrow.less(arrow.abs(cells[name]), HUGE)).as_py() is not False for name in numbers)
+    except pyarrow.ArrowInvalid:
+        whole = False
+    if not whole:
+        return _read_at_once(path, names, format, lines, []) if numbers else None
+    places = np.arange(2, lines + 1)
+    return Table(path, names, cells, places, format) if len(cells) == len(places) else None  # else some are empty
+
+
+def _count_lines(path: Path, format: Format) -> int:
+    """How many lines a file has, 0 where `read_rows` and Arrow may not take it alike: of a byte 0, a carriage return
+    alone, a line break in quotes, and a quote that neither opens nor closes a cell, nor is doubled within one.
+    """
+    beside = np.zeros(256, bool)
+    beside[[*b'"\r\n', ord(format.delimiter)]] = True
+    lines, quotes, held = 0, 0, b"\n"
+    with path.open("rb") as file:
+        if file.read(3) != codecs.BOM_UTF8:
+            file.seek(0)
+        for block in itertools.chain(iter(lambda: file.read(BLOCK), b""), [b"\n"]):
+            text = held + block  # of which all but the first and the last byte are new, and have a byte on either side
+            inside, held = text[1:-1], text[-2:]
+            lines += inside.count(b"\n")
+            if b"\0" in inside or (b"\r" in inside and inside.count(b"\r") != text.count(b"\r\n", 1)):
+                return 0
+            if format.quotes and (quotes % 2 or b'"' in inside):
+                found = np.frombuffer(text, np.uint8)
+                places = np.flatnonzero(found[1:-1] == ord('"')) + 1
+                breaks = np.flatnonzero(found[1:-1] == ord("\n")) + 1
+                opens = (np.arange(len(places)) + quotes) % 2 == 0
+                in_quotes = (np.searchsorted(places, breaks) + quotes) % 2
+                if in_quotes.any() or not beside[found[np.where(opens, places - 1, places + 1)]].all():
+                    return 0
+                quotes += len(places)
+    return 0 if quotes % 2 else lines + (held[:1] != b"\n")
+
+
+def _mapped(function: Callable[[str], T], cells: Any) -> tuple[list[T], np.ndarray]:
+    """(function(cell) of all different cells, int [cells]: which of these each has), of an Arrow array."""
+    encoded = cells.dictionary_encode().combine_chunks()
+    found = [function(cell.strip()) for cell in encoded.dictionary.to_pylist()]
+    return found, encoded.indices.to_numpy()
+
+
+def release() -> None:
+    """Gives the memory of tables that are needed no longer back to the system: Arrow would keep it for others."""
+    import pyarrow
+
+    pyarrow.default_memory_pool().release_unused()
 
 
 def column_names(path: Path | str, cells: Sequence[str]) -> list[str]:

@@ -41,16 +41,16 @@ def inputs(given: Sequence[str | Path] | str | Path | Sequence[Row] | Row, spec:
         raise InputError(f"inputs of type {type(given).__name__}: {wanted}")
     rows = [row for row in every if isinstance(row, Mapping)]
     paths = [Path(path) for path in every if isinstance(path, str | Path)]
-    format = to_format(spec["format"], own=False)
+    format, columns = to_format(spec["format"], own=False), Columns.from_text(spec[FILE])
+    numeric = {column.name: True for column in columns.numeric}
     if rows and len(rows) == len(every):
         tables = [_table(rows, format)]
     elif paths and len(paths) == len(every):
-        tables = [read_table(path, format, bad=bad) for path in paths]
+        tables = [read_table(path, format, numbers=numeric.__contains__, bad=bad) for path in paths]
     else:
         raise InputError(f"{'inputs of other types' if every else 'no inputs'}: {wanted}")
-    columns = Columns.from_text(spec[FILE])
     if bad.skip:
-        tables = [table.readable(dict.fromkeys((c.name for c in columns.numeric), True), bad) for table in tables]
+        tables = [table.readable(numeric, bad) for table in tables]
     found = [columns.inputs(table) for table in tables]
     arrays = {name: np.concatenate([batch[name] for batch in found]) for name in found[0]}
     return Inputs(Arrays(**arrays), [f"{table.path}, row {line}" for table in tables for line in table.lines])
@@ -62,8 +62,8 @@ def _table(rows: Sequence[Row], format: Format) -> Table:
     for i, row in enumerate(rows):
         if row.keys() != rows[0].keys():
             raise InputError(f"inputs, row {i}: columns {', '.join(row)}, but row 0 has {', '.join(names)}")
-    cells = [[to_cell(value, format) for value in row.values()] for row in rows]
-    return Table(Path("inputs"), names, cells, list(range(len(rows))), format)
+    cells = ([to_cell(value, format) for value in row.values()] for row in rows)
+    return Table.of(Path("inputs"), names, enumerate(cells), format)
 
 
 def describe(names: Sequence[str], outputs: Batch, spec: Spec) -> list[dict[str, Any]]:

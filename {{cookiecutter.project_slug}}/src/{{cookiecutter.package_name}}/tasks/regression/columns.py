@@ -54,9 +54,10 @@ class Category:
     known: list[str]
     gaps: bool = True
 
-    def numbers(self, codes: Sequence[str]) -> list[int]:
+    def numbers(self, codes: Sequence[str], which: np.ndarray) -> np.ndarray:
+        """int [rows], of rows that have codes[which]."""
         found = {name: i for i, name in enumerate(self.known, 1)} | ({"": 0} if self.gaps else {})
-        return [found.get(code, len(self.known) + 1) for code in codes]
+        return np.array([found.get(code, len(self.known) + 1) for code in codes], np.int32)[which]
 
 
 @dataclass(frozen=True)
@@ -95,16 +96,21 @@ class Columns:
         Raises:
             InputError: for a column that is missing, and a cell that is no number.
         """
-        numeric, flags, categorical = [], [], []
-        for column in self.numeric:
+        numeric = np.empty((len(table), self.numbers), np.float32)  # filled column by column: a table may be large
+        categorical = np.empty((len(table), len(self.categorical)), np.int32)
+        flag = len(self.numeric)
+        for i, column in enumerate(self.numeric):
             values = table.numbers(column.name, gaps=True)
-            numeric.append(np.nan_to_num(column.standardised(values)))
-            flags += [np.isnan(values)] if column.gaps else []
-        for named in self.categorical:
-            categorical.append(named.numbers(table.codes(named.name)))
-        found = {"numeric": [*numeric, *flags], "categorical": categorical}
-        dtypes = {"numeric": np.float32, "categorical": np.int32}
-        return {name: np.stack(columns, 1).astype(dtypes[name]) for name, columns in found.items() if columns}
+            missing = np.isnan(values)
+            numeric[:, i] = column.standardised(values)
+            numeric[missing, i] = 0
+            if column.gaps:
+                numeric[:, flag] = missing
+                flag += 1
+        for i, named in enumerate(self.categorical):
+            categorical[:, i] = named.numbers(*table.categories(named.name))
+        found = {"numeric": numeric, "categorical": categorical}
+        return {name: columns for name, columns in found.items() if columns.shape[1]}
 
     def check(self, roles: Roles) -> None:
         """Raises InputError where the columns have other roles than those that they were fitted in."""
@@ -146,34 +152,36 @@ def fit(table: Table, train: np.ndarray, roles: Roles, min_count: int = 1) -> Co
     targets = table.numbers(target)[train]
     if not _varies(targets):
         raise InputError(f"{table.path}: {target} is {targets[0]:g} in every training row: there is nothing to learn")
-    values, wrong = {}, {}
-    for name in numeric:
+    numbers, categories, left_out, wrong, nameless, counting = [], [], {}, {}, [], []
+    for name in numeric:  # one after the other: a table may be large
         try:
-            values[name] = table.numbers(name, gaps=True)
+            values = table.numbers(name, gaps=True)
         except InputError as error:
             wrong[name] = error
-    if wrong:
-        looks = {name: look_at(table.column(name), table.format) for name in wrong}
-        raise InputError(f"{next(iter(wrong.values()))}: {advice(looks, table.format, categorical, drop)}")
-    left_out = {}
-    for name in values:
+            continue
+        number = _fit_number(name, values[train])
         if table.is_unnamed(name):
-            if not _is_index(values[name]):
-                way = f"give it a name in the first row, or --data.drop {listed([*drop, name])}"
-                raise InputError(f"{table.path}: column {table.names.index(name) + 1} has no name: {way}")
+            if not _is_index(values):
+                nameless.append(name)
             left_out[name] = "an index without a name"
-        elif (np.diff(values[name]) == 1).all() and len(table) > 20:
-            way = f"if it is no measurement, --data.drop {listed([*drop, name])}"
-            say_once(f"{name} of {table.path}", f"{table.path}: {name} counts the rows: {way}")
-    numbers, categories = [], []
-    for name in [name for name in values if name not in left_out]:
-        number = _fit_number(name, values[name][train])
-        if number.varies or 0 < np.isnan(values[name][train]).sum() < len(train):
+        elif number.varies or 0 < np.isnan(values[train]).sum() < len(train):
             numbers.append(number)
         else:
             left_out[name] = "no value" if number.gaps else f"always {number.mean:g}"
+        if not table.is_unnamed(name) and len(values) > 20 and _counts(values[:21]) and _counts(values):
+            counting.append(name)
+    if wrong:
+        looks = {name: look_at(table.column(name), table.format) for name in wrong}
+        raise InputError(f"{next(iter(wrong.values()))}: {advice(looks, table.format, categorical, drop)}")
+    for name in nameless:
+        way = f"give it a name in the first row, or --data.drop {listed([*drop, name])}"
+        raise InputError(f"{table.path}: column {table.names.index(name) + 1} has no name: {way}")
+    for name in counting:
+        way = f"if it is no measurement, --data.drop {listed([*drop, name])}"
+        say_once(f"{name} of {table.path}", f"{table.path}: {name} counts the rows: {way}")
     for name in categorical:
-        category = _fit_category(name, np.array(table.codes(name), object)[train].tolist(), min_count)
+        codes, which = table.categories(name)
+        category = _fit_category(name, codes, np.bincount(which[train], minlength=len(codes)), min_count)
         if len(category.known) + category.gaps > 1:
             categories.append(category)
         else:
@@ -188,6 +196,11 @@ def fit(table: Table, train: np.ndarray, roles: Roles, min_count: int = 1) -> Co
             f"{table.path}: left out, as training rows tell nothing by them: {', '.join(named[:SHOWN])}{more}",
         )
     return Columns(numbers, categories, _fit_number(target, targets), list(left_out))
+
+
+def _counts(values: np.ndarray) -> bool:
+    """Whether each number is the one before and 1."""
+    return bool((np.diff(values) == 1).all())
 
 
 def _is_index(values: np.ndarray) -> bool:
@@ -210,7 +223,9 @@ def _fit_number(name: str, values: np.ndarray) -> Number:
     return Number(name, float(there.mean()), float(there.std()) if varies else 1.0, gaps, varies)
 
 
-def _fit_category(name: str, codes: Sequence[str], min_count: int) -> Category:
-    """codes: of the training rows."""
-    counts = Counter(codes)
-    return Category(name, sorted(code for code, n in counts.items() if code and n >= min_count), "" in counts)
+def _fit_category(name: str, codes: Sequence[str], counts: np.ndarray, min_count: int) -> Category:
+    """counts: int [codes], training rows that have each."""
+    total: Counter[str] = Counter()
+    for code, n in zip(codes, counts.tolist(), strict=True):
+        total[code] += n
+    return Category(name, sorted(code for code, n in total.items() if code and n >= min_count), total[""] > 0)

@@ -20,7 +20,7 @@ from ...engine.api import (
     Spec,
     option,
 )
-from ...engine.data.tables import OwnTableConfig, Table, find_table, read_table, split_names, to_format
+from ...engine.data.tables import OwnTableConfig, Table, find_table, read_table, release, split_names, to_format
 from ...models.tabular import TabularConfig, bin_edges
 from .columns import Columns, Roles, fit
 
@@ -70,6 +70,8 @@ def load(config: RegressionConfig, spec: Spec | None = None) -> Dataset:
         columns = fit(table, train, roles, getattr(data, "min_count", 1))
     columns.check(roles)
     everything = _arrays(columns, table)
+    del table
+    release()
     if not spec:
         spec = to_spec(columns, format, _edges(everything, train, config.model.bins))
     tested = Arrays(**everything[test]) if held is None else _arrays(columns, held)
@@ -92,10 +94,12 @@ def to_spec(columns: Columns, format: Mapping[str, Any], edges: Sequence[Sequenc
 
 def _read(config: CsvConfig, key: str, roles: Roles) -> Table:
     bad = Bad(config.skip_bad)
-    table = read_table(find_table(config, key), to_format(config.format()), bad=bad)
+    others = (roles.target, *roles.categorical, *roles.drop)
+    table = read_table(
+        find_table(config, key), to_format(config.format()), numbers=lambda name: name not in others, bad=bad
+    )
     if bad.skip:
-        others = (*roles.categorical, *roles.drop)
-        numbers = {name: name != roles.target for name in table.names if name not in others}
+        numbers = {name: name != roles.target for name in table.names if name not in others[1:]}
         table = table.readable(numbers, bad)
         bad.say(len(table))
     return table
@@ -114,8 +118,8 @@ def _diabetes() -> Table:
     from sklearn.datasets import load_diabetes  # takes a second, so only when asked for
 
     found = load_diabetes(scaled=False)
-    rows = [[str(value) for value in row] for row in np.column_stack([found.data, found.target])]
-    return Table(Path("diabetes"), [*found.feature_names, "progression"], rows, list(range(len(rows))))
+    rows = ([str(value) for value in row] for row in np.column_stack([found.data, found.target]))
+    return Table.of(Path("diabetes"), [*found.feature_names, "progression"], enumerate(rows))
 
 
 def _split(count: int, config: TableConfig, tested_apart: bool) -> list[np.ndarray]:
@@ -135,7 +139,9 @@ def _split(count: int, config: TableConfig, tested_apart: bool) -> list[np.ndarr
             f"data.val_fraction = {config.val_fraction} of {count - test} rows leaves none to train on: lower it"
         )
     order = np.random.Generator(np.random.PCG64(config.split_seed)).permutation(count)
-    return [np.sort(order[test + val :]), np.sort(order[test : test + val]), np.sort(order[:test])]
+    part = np.zeros(count, np.int8)
+    part[order[:test]], part[order[test : test + val]] = 2, 1
+    return [np.flatnonzero(part == number) for number in range(3)]
 
 
 def _edges(everything: Arrays, train: np.ndarray, bins: int) -> list[list[float]]:
