@@ -123,8 +123,8 @@ def test_a_run_holds_what_is_promised(folder):
 
 def test_a_result_has_every_key(folder):
     keys = "task preset framework name seed steps epochs seconds first_step_seconds steps_per_second"
-    keys += " examples_per_second busy_elsewhere peak_host_memory_bytes peak_device_memory_bytes parameters trained_parameters"
-    keys += " metrics checkpoints versions finished parent"
+    keys += " examples_per_second busy_elsewhere peak_host_memory_bytes peak_device_memory_bytes parameters"
+    keys += " trained_parameters metrics checkpoints versions finished parent"
     assert set(read_result(folder)) == set(keys.split())
 
 

@@ -319,7 +319,7 @@ def test_that_the_machine_was_busy_is_said_of_the_runs_that_it_was_busy_for():
     shares["beside others"] = {"busy_elsewhere": 0.634}
     columns = [Column(name, [dataclasses.replace(finished(name), result=result)]) for name, result in shares.items()]
     [said] = comparison.disturbed(columns)
-    assert said.startswith("The machine was busy: other processes had 63% of its cores while beside others was measured")
+    assert said.startswith("The machine was busy: other processes had 63% of its cores while beside others was")
 
 
 def test_one_seed_is_said_to_tell_nothing_about_the_spread():

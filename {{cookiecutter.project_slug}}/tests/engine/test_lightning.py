@@ -414,7 +414,8 @@ from {{cookiecutter.package_name}}.engine import registry
 class Watching:
     def find_spec(self, name, *_):
         if name == "torch":
-            print(*(f"{name}={os.environ[name]}" for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY") if name in os.environ))
+            found = [f"{key}={os.environ[key]}" for key in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY") if key in os.environ]
+            print(*found)
             sys.exit()
 
 sys.meta_path.insert(0, Watching())
