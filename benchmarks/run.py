@@ -1,4 +1,4 @@
-"""Steps a second of both trainers with everything on, each in pairs beside a bare loop; then folder.py and tables.py:
+"""Steps a second of both trainers with everything on, each in pairs beside a bare loop; then the other benchmarks:
 docs/results.md.
 
     make bench                      every pair
@@ -8,7 +8,7 @@ docs/results.md.
 A pair is two processes, one after the other: a bare loop or Lightning's own Trainer with nothing on (bare.py), and
 `train.py` with its preset, logging, events, histograms, pictures, progress and checkpoints. The figure is the median of
 the pairs' ratios, with the smallest and the largest. Validation is not in the steps' time; a run's own
-`steps_per_second` says so on both sides.
+`steps_per_second` says so on both sides. Then the tables of folder.py, busy.py and start.py.
 """
 
 import argparse
@@ -56,17 +56,20 @@ def main():
                 spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
                 row = (model, framework, TITLES[reference], f"{bare_rate:,.0f}", f"{rate:,.0f}", spread)
                 print(f"| {' | '.join(row)} |", flush=True)
-    print("\n" + python(HERE / "folder.py", "bench", *(["--pairs", 1, "--images", 64] if arguments.quick else [])))
-    print("\n" + python(HERE / "tables.py", "bench", *(["--pairs", 1, "--rows", 1000] if arguments.quick else [])))
+    few = ["--pairs", arguments.pairs]
+    print("\n" + python(HERE / "folder.py", "bench", *few, *(["--images", 64] if arguments.quick else [])))
+    print("\n" + python(HERE / "tables.py", "bench", *few, *(["--rows", 1000] if arguments.quick else [])))
+    targets = ["--targets", "image_classification=40", "--busy", 1] if arguments.quick else []
+    print("\n" + python(HERE / "busy.py", "bench", *few, *targets))
+    print("\n" + python(HERE / "start.py", "bench", *few))
 
 
 def bake():
     """A project with both frameworks, and data of MNIST's size and format."""
     shutil.rmtree(PROJECT, ignore_errors=True)
     command = [sys.executable, "-m", "cookiecutter", "--no-input", "--default-config", str(HERE.parent)]
-    answers = ["--output-dir", str(PROJECT.parent), "project_name=Bench", "framework=both"]
-    answers += ["tasks=image_classification,regression"]
-    subprocess.run([*command, *answers], check=True, stdout=subprocess.DEVNULL)
+    answers = ["project_name=Bench", "framework=both", "tasks=image_classification,regression"]
+    subprocess.run([*command, "--output-dir", str(PROJECT.parent), *answers], check=True, stdout=subprocess.DEVNULL)
     folder = PROJECT / "data" / "mnist"
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)

@@ -15,6 +15,7 @@ from helpers import MONITOR, SMALL, TASK, final_weights
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from {{cookiecutter.package_name}}.engine import commands, layers, workflow
+from {{cookiecutter.package_name}}.engine import progress as progress_room
 from {{cookiecutter.package_name}}.engine import task as tasks
 from {{cookiecutter.package_name}}.engine.config import flatten, to_dict
 from {{cookiecutter.package_name}}.engine.folder import read_config, read_record, read_result
@@ -92,6 +93,18 @@ def test_training_tells_each_validation_above_the_bar_of_a_terminal(monkeypatch)
     assert "loss=0.125, val/accuracy=0.75" in below
 
 
+def test_what_other_processes_take_of_the_cores_is_what_this_one_has_not_taken(monkeypatch):
+    busy, own = iter([100.0, 106.0, None]), iter([(10.0, 1.0, 0.0, 0.0, 0.0), (12.0, 1.0, 1.0, 0.0, 0.0)] * 2)
+    clock = iter([0.0, 2.0])
+    monkeypatch.setattr(progress_room, "_busy_seconds", lambda: next(busy))
+    monkeypatch.setattr(progress_room.os, "times", lambda: next(own))
+    monkeypatch.setattr(progress_room.os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(progress_room.time, "perf_counter", lambda: next(clock))
+    elsewhere = progress_room.Elsewhere()
+    assert elsewhere.share() == pytest.approx((6 - 3) / (4 * 2))
+    assert elsewhere.share() is None  # where the system does not tell
+
+
 def test_a_terminal_that_cannot_move_its_cursor_gets_no_bar(monkeypatch):
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
     monkeypatch.setenv("TERM", "dumb")
@@ -110,8 +123,8 @@ def test_a_run_holds_what_is_promised(folder):
 
 def test_a_result_has_every_key(folder):
     keys = "task preset framework name seed steps epochs seconds first_step_seconds steps_per_second"
-    keys += " examples_per_second peak_host_memory_bytes peak_device_memory_bytes parameters trained_parameters"
-    keys += " metrics checkpoints versions finished parent"
+    keys += " examples_per_second busy_elsewhere peak_host_memory_bytes peak_device_memory_bytes parameters"
+    keys += " trained_parameters metrics checkpoints versions finished parent"
     assert set(read_result(folder)) == set(keys.split())
 
 

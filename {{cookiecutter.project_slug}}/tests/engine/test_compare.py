@@ -15,7 +15,7 @@ from helpers import MONITOR, SMALL, TASK
 from {{cookiecutter.package_name}}.engine import registry
 from {{cookiecutter.package_name}}.engine import task as tasks
 from {{cookiecutter.package_name}}.engine.compare import comparison
-from {{cookiecutter.package_name}}.engine.compare.comparison import FinishedRun, Options, Row, verdict
+from {{cookiecutter.package_name}}.engine.compare.comparison import Column, FinishedRun, Options, Row, verdict
 from {{cookiecutter.package_name}}.engine.compare.initial import write_initial
 from {{cookiecutter.package_name}}.engine.config import to_dict
 from {{cookiecutter.package_name}}.engine.errors import InputError
@@ -312,6 +312,14 @@ SAID = {
 def test_one_is_ahead_only_beyond_the_spread(case):
     words, values, expected = SAID[case]
     assert verdict([Row("test/accuracy", values, plain, *words)], "abc"[: len(values)]) == [expected]
+
+
+def test_that_the_machine_was_busy_is_said_of_the_runs_that_it_was_busy_for():
+    shares = {"older": {}, "unknown": {"busy_elsewhere": None}, "alone": {"busy_elsewhere": 0.02}}
+    shares["beside others"] = {"busy_elsewhere": 0.634}
+    columns = [Column(name, [dataclasses.replace(finished(name), result=result)]) for name, result in shares.items()]
+    [said] = comparison.disturbed(columns)
+    assert said.startswith("The machine was busy: other processes had 63% of its cores while beside others was")
 
 
 def test_one_seed_is_said_to_tell_nothing_about_the_spread():

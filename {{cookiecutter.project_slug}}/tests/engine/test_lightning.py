@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 
 import numpy as np
@@ -18,7 +19,7 @@ from {{cookiecutter.package_name}}.engine import registry, session, workflow
 from {{cookiecutter.package_name}}.engine import task as tasks
 from {{cookiecutter.package_name}}.engine.errors import InputError, RunError, Stopped
 from {{cookiecutter.package_name}}.engine.folder import read_record, read_result
-from {{cookiecutter.package_name}}.engine.lightning import flags
+from {{cookiecutter.package_name}}.engine.lightning import devices, flags
 from {{cookiecutter.package_name}}.engine.lightning.data import tensors
 from {{cookiecutter.package_name}}.engine.lightning.devices import seed_of
 from {{cookiecutter.package_name}}.engine.lightning.flags import make_trainer
@@ -389,6 +390,52 @@ def test_a_state_is_kept_as_plain_data(tmp_path):
 
 def test_dropout_draws_anew_in_each_step():
     assert len({seed_of(seed, step) for seed in range(10) for step in range(1000)}) == 10_000
+
+
+def test_a_run_computes_with_the_threads_of_its_config_and_says_how_many(project, monkeypatch, capsys):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    before, seen = torch.get_num_threads(), []
+
+    class Watching(Module):
+        def training_step(self, batch, batch_idx):
+            seen.append(torch.get_num_threads())
+            return super().training_step(batch, batch_idx)
+
+    workflow.train(config("--debug=fast", "--accelerator=cpu", "--lightning.threads=3"), Watching)
+    assert {*seen} == {3} and torch.get_num_threads() == before
+    assert "lightning on cpu with 3 threads, float32" in capsys.readouterr().err
+
+
+# Ends where torch would be loaded, with what its OpenMP would find.
+LOADS_TORCH = """
+import os, sys
+from {{cookiecutter.package_name}}.engine import registry
+
+class Watching:
+    def find_spec(self, name, *_):
+        if name == "torch":
+            found = [f"{key}={os.environ[key]}" for key in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY") if key in os.environ]
+            print(*found)
+            sys.exit()
+
+sys.meta_path.insert(0, Watching())
+registry.frameworks()["lightning"].engine()
+"""
+
+
+@pytest.mark.parametrize("said", [{}, {"OMP_WAIT_POLICY": "ACTIVE"}, {"GOMP_SPINCOUNT": "7"}])
+def test_threads_that_wait_sleep_soon_where_nobody_has_said_how_they_wait(said):
+    others = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    command = [sys.executable, "-c", LOADS_TORCH]
+    found = subprocess.run(command, env=others | said, capture_output=True, text=True, check=True).stdout.split()
+    assert found == [f"{name}={value}" for name, value in (said or {"GOMP_SPINCOUNT": "3000"}).items()]
+
+
+def test_a_number_of_threads_in_the_environment_wins(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    before = torch.get_num_threads()
+    with devices.threads(before + 1):
+        assert torch.get_num_threads() == before
 
 
 # torch.compile looks into every module that is loaded, and so at what other libraries have deprecated.

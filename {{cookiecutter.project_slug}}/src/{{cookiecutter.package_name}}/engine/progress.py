@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -93,6 +94,30 @@ class Progress:
 
     def _training_time(self, now: float) -> float:
         return now - self._clock - self._paused
+
+
+class Elsewhere:
+    """What other processes take of the machine's cores, from its making on."""
+
+    def __init__(self):
+        self._began, self._busy, self._own = time.perf_counter(), _busy_seconds(), sum(os.times()[:4])
+
+    def share(self) -> float | None:
+        """0 to 1, in the mean. None where the system does not tell: only Linux does."""
+        busy, own = _busy_seconds(), sum(os.times()[:4])
+        if busy is None or self._busy is None:
+            return None
+        cores = (os.cpu_count() or 1) * max(time.perf_counter() - self._began, 1e-9)
+        return min(max((busy - self._busy - (own - self._own)) / cores, 0.0), 1.0)
+
+
+def _busy_seconds() -> float | None:
+    """Of all cores together, since the machine has started, with what other machines on the same hardware took."""
+    file = Path("/proc/stat")
+    if not file.exists():
+        return None
+    user, nice, system, _idle, _waiting, *interrupted_or_stolen = map(int, file.read_text().split(maxsplit=9)[1:9])
+    return sum((user, nice, system, *interrupted_or_stolen)) / os.sysconf("SC_CLK_TCK")
 
 
 def peak_host_memory() -> int:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from .data.files import say_once
 from .data.sources import Batch
 from .errors import InputError, RunError
-from .progress import Progress, peak_host_memory
+from .progress import Elsewhere, Progress, peak_host_memory
 from .run import Run
 from .schedule import Plan, schedule_steps, warmup_steps
 from .task import Charts, PrecisionRecall, Sound, Task
@@ -41,6 +41,7 @@ class Session:
     def __init__(self, run: Run, task: Task, spec: Mapping, plan: Plan, began: float):
         self.run, self.task, self.spec, self.plan = run, task, spec, plan
         self.progress = Progress(plan, run.config, run.record.step, run.record.seconds, began, shown=run.leads)
+        self.elsewhere = Elsewhere()
         self.caught = 0  # the signal that this process has got
         self.signal, self.out_of_time = 0, False  # what all know of
         self._asked = run.record.step

@@ -423,6 +423,8 @@ def _result(
         "first_step_seconds": progress.first_step_seconds,
         "steps_per_second": progress.steps_per_second,
         "examples_per_second": progress.steps_per_second * config.data.batch_size,
+        # Of several processes of a run, each would take the others for strangers.
+        "busy_elsewhere": session.elsewhere.share() if run.processes.count == 1 else None,
         "peak_host_memory_bytes": peak_host_memory(),
         "peak_device_memory_bytes": peak_device_memory,
         "parameters": session.parameters,

@@ -28,6 +28,7 @@ from ..runs import ABSENT, short_names
 from ..runs import differing as differing_configs
 
 REPORT, SETTINGS = "report.html", "compare.json"
+BUSY = 0.1  # the share of the cores from which on it is told that other processes had it
 
 # What tells nothing about a column, and is told by its label all the same where it differs.
 TOLD = ("seed", "data.root", "accelerator.platform")
@@ -432,6 +433,17 @@ def verdict(rows: Sequence[Row], labels: Sequence[str], unit: str = "seed", pare
             if parent:
                 said.append(f"{label} began with the state of {parent}, whose steps and time are not counted here.")
     return said + [_sentence(row, labels, told=not alone and not carried) for row in judged]
+
+
+def disturbed(columns: Sequence[Column]) -> list[str]:
+    """A sentence for each column that was measured while other processes kept the machine busy, where that is known."""
+    shares = {c.label: max(run.result.get("busy_elsewhere") or 0.0 for run in c.runs) for c in columns}
+    return [
+        f"The machine was busy: other processes had {100 * share:.0f}% of its cores while {label} was measured. Its "
+        "times are longer for it."
+        for label, share in shares.items()
+        if share >= BUSY
+    ]
 
 
 def _sentence(row: Row, labels: Sequence[str], told: bool) -> str:

@@ -62,7 +62,7 @@ def write(runs: Sequence[FinishedRun], folder: Path, target: float | None, typed
     columns = comparison.columns_of(runs)
     rows = comparison.rows_of(columns, target)
     labels, parents = [column.label for column in columns], [column.runs[0].parent for column in columns]
-    said = comparison.verdict(rows, labels, comparison.unit(columns), parents)
+    said = comparison.verdict(rows, labels, comparison.unit(columns), parents) + comparison.disturbed(columns)
     look = comparison.board(runs)
     commands = [typed, *dict.fromkeys(comparison.command(run) for run in runs), look]
     path = folder / comparison.REPORT

@@ -1,8 +1,10 @@
 """PyTorch Lightning: what the shared rooms must know of it. Imports nothing of it."""
 
+import os
+import sys
 from dataclasses import dataclass
 
-from ..config import Config, option
+from ..config import Config, NonNegativeInt, option
 from ..processes import ALONE, Processes, check_several
 
 PLATFORMS = ("cpu", "gpu", "mps")
@@ -23,6 +25,9 @@ class Section:
     """The keys under this framework's name in the config."""
 
     compile: bool = option(False, "torch.compile the model: a slow first step, then faster ones, on gpu above all")
+    threads: NonNegativeInt = option(
+        0, "of torch on the CPU: 1 is faster where steps are short; 0: one a core; OMP_NUM_THREADS wins over it"
+    )
 
 
 def join(config: Config) -> Processes:
@@ -40,18 +45,32 @@ def join(config: Config) -> Processes:
 
 
 def engine():
+    _wait_briefly()
     from .trainer import Engine
 
     return Engine
 
 
 def build(config: Config, **options):
+    _wait_briefly()
     from .trainer import build
 
     return build(config, **options)
 
 
 def hardware():
+    _wait_briefly()
     from . import devices
 
     return devices
+
+
+def _wait_briefly() -> None:
+    """A thread of torch that waits for the others spins a hundredth of the time that it would, and then sleeps.
+
+    Where other processes take the cores, those that it waits for may get none before it sleeps. To sleep at once would
+    be slower on an idle machine. The variable is that of GNU's OpenMP, torch's on Linux, which reads it once: where the
+    person has said how to wait, or has imported torch before, it is theirs. What is computed stays the same.
+    """
+    if "torch" not in sys.modules and not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
+        os.environ["GOMP_SPINCOUNT"] = "3000"

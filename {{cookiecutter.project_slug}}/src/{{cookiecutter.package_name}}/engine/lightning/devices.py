@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import torch
@@ -109,6 +110,18 @@ def quiet() -> None:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("lightning.pytorch.callbacks").setLevel(logging.INFO)
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """So many within, where it is not 0 and the environment does not say how many; after it what the caller had."""
+    before = torch.get_num_threads()
+    if count and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def seed(device: torch.device, value: int) -> None:

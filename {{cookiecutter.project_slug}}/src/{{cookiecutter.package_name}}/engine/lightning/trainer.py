@@ -1,5 +1,6 @@
 """What trains, evaluates and predicts: the module, the data and the callbacks, put together."""
 
+import contextlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -77,7 +78,14 @@ class Engine:
         self._open: Path | None = None  # the checkpoint that predictions are made with
 
     def describe(self) -> str:
-        return f"lightning on {self.place.describe()}, {self.config.accelerator.precision}"
+        with self.threads():
+            count = torch.get_num_threads()
+        threads = f" with {count} thread{'s' * (count > 1)}" if self.device.type == "cpu" else ""
+        return f"lightning on {self.place.describe()}{threads}, {self.config.accelerator.precision}"
+
+    def threads(self) -> contextlib.AbstractContextManager:
+        """Around what the model computes, whose sums depend on their number: as many as the config says."""
+        return devices.threads(self.config.frameworks["lightning"].threads)
 
     def check_training(self) -> None:
         """Raises InputError where there is no such optimizer."""
@@ -116,7 +124,7 @@ class Engine:
         loggers.append(SessionLogger(session))
         trainer = make_trainer(self.config, plan, self.Module, callbacks=callbacks, logger=loggers)
         try:
-            with self.place.together():
+            with self.place.together(), self.threads():
                 trainer.fit(module, datamodule=DataModule(self.config, data), ckpt_path=start, weights_only=True)
         except SystemExit as error:  # what Lightning makes of it
             raise KeyboardInterrupt from error
@@ -128,12 +136,13 @@ class Engine:
     ) -> tuple[int, str] | None:
         from .diagnosis import first_not_finite
 
-        return first_not_finite(self.module(), start, data, plan, end)
+        with self.threads():
+            return first_not_finite(self.module(), start, data, plan, end)
 
     def evaluate(self, checkpoint: Path, batches: Iterable[Batch]) -> dict[str, float | np.ndarray]:
         """The task's metrics by name, each over all examples: numbers, or arrays."""
         trainer, module = make_trainer(self.config, callbacks=[AroundSteps()]), self.module(checkpoint=checkpoint)
-        with self.place.together():
+        with self.place.together(), self.threads():
             trainer.test(module, map(tensors, batches), verbose=False)
         # And what a module logs by itself.
         tags = {tag.removeprefix("test/"): v for tag, v in trainer.callback_metrics.items() if tag.startswith("test/")}
@@ -146,7 +155,8 @@ class Engine:
         self._opened.options = options
         size = min(self.config.data.batch_size, len(source))
         batches = eval_batches(source, size, workers=self.config.data.workers)
-        found = make_trainer(self.config).predict(self._opened, map(tensors, batches))
+        with self.threads():
+            found = make_trainer(self.config).predict(self._opened, map(tensors, batches))
         outputs = list(map(numpy, found or ()))
         return {name: np.concatenate([output[name] for output in outputs])[: len(source)] for name in outputs[0]}
 
