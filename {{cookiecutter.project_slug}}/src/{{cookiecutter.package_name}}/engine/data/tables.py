@@ -135,7 +135,8 @@ class Format:
         point, exponent = re.escape(self.decimal), "([eE][+-]?[0-9]+)?"
         pattern = f"([0-9]+{point}?[0-9]*|{point}[0-9]+){exponent}"
         if self.thousands:
-            pattern += f"|[0-9]{{1,3}}({THOUSANDS[self.thousands]}[0-9]{{3}})+({point}[0-9]*{exponent})?"
+            groups = f"({THOUSANDS[self.thousands]}[0-9][0-9][0-9])+"
+            pattern += f"|[0-9][0-9]?[0-9]?{groups}({point}[0-9]*{exponent})?"
         return f"[+-]?({pattern})"
 
 
