@@ -439,8 +439,8 @@ def disturbed(columns: Sequence[Column]) -> list[str]:
     """A sentence for each column that was measured while other processes kept the machine busy, where that is known."""
     shares = {c.label: max(run.result.get("busy_elsewhere") or 0.0 for run in c.runs) for c in columns}
     return [
-        f"The machine was busy: other processes had {100 * share:.0f}% of its cores while {label} was measured, whose times "
-        "tell of that, too."
+        f"The machine was busy: other processes had {100 * share:.0f}% of its cores while {label} was measured, "
+        "whose times tell of that, too."
         for label, share in shares.items()
         if share >= BUSY
     ]
