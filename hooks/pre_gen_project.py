@@ -18,15 +18,15 @@ import unicodedata
 # would stand in front of theirs. What one task alone needs stands in the task's row. A test compares these names with
 # what a full project declares and imports.
 DISTRIBUTIONS = (
-    "argcomplete clu filelock flatbuffers flax hypothesis jax jaxlib jsonargparse jsonschema lightning matplotlib mypy "
-    "numpy onnx onnxruntime onnxscript optax optuna orbax-checkpoint packaging pillow pip pytest pytest-xdist python python3 "
-    "pytorch-lightning pyyaml ruff safetensors setuptools tensorboard torch torchmetrics tqdm types-pyyaml "
-    "types-tqdm uv wheel"
+    "argcomplete clu filelock flatbuffers flax hypothesis jax jaxlib jsonargparse jsonschema lightning matplotlib "
+    "mypy numpy onnx onnxruntime onnxscript optax optuna orbax-checkpoint packaging pillow pip pytest pytest-xdist "
+    "python python3 pytorch-lightning pyyaml ruff safetensors setuptools tensorboard torch torchmetrics tqdm "
+    "types-pyyaml types-tqdm uv wheel"
 ).split()
 IMPORTS = (
     "argcomplete clu filelock flatbuffers flax google hypothesis jax jaxlib jsonargparse jsonschema lightning "
-    "matplotlib mypy numpy onnx onnxruntime onnxscript optax optuna orbax packaging pil pip pytest pytorch_lightning ruff "
-    "safetensors setuptools tensorboard torch torchmetrics tqdm uv xdist yaml"
+    "matplotlib mypy numpy onnx onnxruntime onnxscript optax optuna orbax packaging pil pip pytest "
+    "pytorch_lightning ruff safetensors setuptools tensorboard torch torchmetrics tqdm uv xdist yaml"
 ).split()
 OWN_FOLDERS = "build configs data dist launch runs src test tests train".split()
 WINDOWS = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))}
