@@ -13,9 +13,11 @@ endif
 WHEEL := $(lastword $(wildcard $(addsuffix /torch-*.whl,$(UV_FIND_LINKS))))
 TORCH ?= $(if $(WHEEL),torch==$(word 2,$(subst -, ,$(notdir $(WHEEL)))),--torch-backend cpu)
 
+# Where Python may write no bytecode, as in many containers, each of hundreds of processes would compile torch anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 BIN := .venv/bin
-# Compiled once, here: where Python writes no bytecode, as in many containers, each process would compile torch anew.
-UV := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --group dev
+UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --group dev
 BAKE := $(BIN)/cookiecutter --no-input --default-config --overwrite-if-exists .
 EVERYTHING := framework=both tasks=all features=compare,export,scale,tune,engine_tests
 SOURCE := {{cookiecutter.project_slug}}/src/{{cookiecutter.package_name}}

@@ -59,9 +59,10 @@ def main():
     few = ["--pairs", arguments.pairs]
     print("\n" + python(HERE / "folder.py", "bench", *few, *(["--images", 64] if arguments.quick else [])))
     print("\n" + python(HERE / "tables.py", "bench", *few, *(["--rows", 1000] if arguments.quick else [])))
-    targets = ["--targets", "image_classification=40", "--busy", 1] if arguments.quick else []
-    print("\n" + python(HERE / "busy.py", "bench", *few, *targets))
-    print("\n" + python(HERE / "start.py", "bench", *few))
+    busy = ["--frameworks", *arguments.frameworks]
+    busy += ["--targets", "image_classification=40", "--busy", 1] if arguments.quick else []
+    print("\n" + python(HERE / "busy.py", "bench", *few, *busy))
+    print("\n" + python(HERE / "start.py", "bench", *few, *(["--quick"] if arguments.quick else [])))
 
 
 def bake():

@@ -1,6 +1,6 @@
 """What it costs to start, in seconds of CPU time, each beside its reference. Prints a table.
 
-start.py PACKAGE [--pairs N] [--task TASK]
+start.py PACKAGE [--pairs N] [--task TASK] [--quick]
 
 CPU time, of a project's folder, as other processes change little of it. A run of three steps (`--debug fast`) also
 writes its folder, validates, saves and tests; beside it stand the imports alone. Its second start finds what JAX has
@@ -21,6 +21,7 @@ def main():
     parser.add_argument("package")
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--task", default="regression")
+    parser.add_argument("--quick", action="store_true", help="the first row alone")
     arguments = parser.parse_args()
     print("| | CPU, s | beside | its CPU, s | ratio |")
     print("|---|---|---|---|---|")
@@ -30,13 +31,15 @@ def main():
         off = {"JAX_ENABLE_COMPILATION_CACHE": "false"}
         lightning, nnx = ([*fast, f"--framework={name}"] for name in ("lightning", "nnx"))
         room = f"import {arguments.package}.engine"
-        seconds(nnx, kept)  # compiles
-        for name, words, variables, beside, reference in (
+        starts = [
             ("`train.py --help`", ["train.py", "--help"], {}, "imports", ["-c", "import jsonargparse, yaml"]),
             ("three steps, lightning", lightning, {}, "imports", ["-c", f"{room}.lightning.trainer"]),
             ("three steps, nnx", nnx, off, "imports", ["-c", f"{room}.nnx.loop"]),
             ("three steps, nnx, again", nnx, kept, "the first time", nnx),
-        ):
+        ]
+        if not arguments.quick:
+            seconds(nnx, kept)  # compiles
+        for name, words, variables, beside, reference in starts[: 1 if arguments.quick else None]:
             rounds = [(seconds(words, variables), seconds(reference, off)) for _ in range(arguments.pairs)]
             a, b = (statistics.median(column) for column in zip(*rounds, strict=True))
             print(f"| {name} | {a:.2f} | {beside} | {b:.2f} | {a / b:.2f} |", flush=True)

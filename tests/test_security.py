@@ -40,7 +40,11 @@ def test_hooks_reach_no_network_and_start_nothing(tmp_path):
     assert len(starts.read_text().splitlines()) == 5  # twice cookiecutter, and three hooks: the watch was there
 
 
-WHERE = {"project_name": ["README.md"], "description": ["README.md", "pyproject.toml"], "author": None}
+WHERE = {
+    "project_name": ["CITATION.cff", "README.md"],
+    "description": ["README.md", "pyproject.toml"],
+    "author": ["CITATION.cff", "LICENSE", "pyproject.toml"],
+}
 
 
 @pytest.mark.parametrize("license", ["MIT", "BSD-3-Clause", "Apache-2.0", "Proprietary"])
@@ -50,7 +54,6 @@ def test_free_texts_stand_in_no_file_that_is_run(tmp_path, license):
     project = bake(tmp_path, **marks, project_slug="fine", package_name="fine", license=license)
     texts = {path: (project / path).read_text(encoding="utf-8") for path in files_of(project)}
     for question, places in WHERE.items():
-        places = places or ["LICENSE", "pyproject.toml"]
         assert [path for path, text in texts.items() if marks[question] in text] == places
 
 
