@@ -56,13 +56,15 @@ def main():
                 spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
                 row = (model, framework, TITLES[reference], f"{bare_rate:,.0f}", f"{rate:,.0f}", spread)
                 print(f"| {' | '.join(row)} |", flush=True)
-    few = ["--pairs", arguments.pairs]
-    print("\n" + python(HERE / "folder.py", "bench", *few, *(["--images", 64] if arguments.quick else [])))
-    print("\n" + python(HERE / "tables.py", "bench", *few, *(["--rows", 1000] if arguments.quick else [])))
-    busy = ["--frameworks", *arguments.frameworks]
-    busy += ["--targets", "image_classification=40", "--busy", 1] if arguments.quick else []
-    print("\n" + python(HERE / "busy.py", "bench", *few, *busy))
-    print("\n" + python(HERE / "start.py", "bench", *few, *(["--quick"] if arguments.quick else [])))
+    few, quick = ["--pairs", arguments.pairs], arguments.quick
+    busy = ["--targets", "image_classification=40", "--busy", 1] if quick else []
+    for name, options in {
+        "folder.py": ["--images", 64] if quick else [],
+        "tables.py": ["--rows", 1000] if quick else [],
+        "busy.py": ["--frameworks", *arguments.frameworks, *busy],
+        "start.py": ["--quick"] if quick else [],
+    }.items():
+        print("\n" + python(HERE / name, "bench", *few, *options), end="", flush=True)
 
 
 def bake():
