@@ -1,5 +1,5 @@
-"""Steps a second of both trainers with everything on, each in pairs beside a bare loop; then the other benchmarks:
-docs/results.md.
+"""Steps a second of both trainers with everything on, each in pairs beside a bare loop; then the tables of
+folder.py, tables.py, busy.py and start.py: docs/results.md.
 
     make bench                      every pair
     make bench ARGS="--pairs 1"     quicker, and rougher
@@ -8,7 +8,7 @@ docs/results.md.
 A pair is two processes, one after the other: a bare loop or Lightning's own Trainer with nothing on (bare.py), and
 `train.py` with its preset, logging, events, histograms, pictures, progress and checkpoints. The figure is the median of
 the pairs' ratios, with the smallest and the largest. Validation is not in the steps' time; a run's own
-`steps_per_second` says so on both sides. Then the tables of folder.py, busy.py and start.py.
+`steps_per_second` says so on both sides.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Deep convolutional GAN (Radford, Metz and Chintala 2016), sized to the image.
 
-Its generator begins with a hidden layer, as that of InfoGAN for MNIST does (Chen et al. 2016): what it makes of noise
-may then change fast, so that fewer images are between two classes.
+Its generator may begin with a hidden layer, as that of InfoGAN for MNIST does (Chen et al. 2016): what it makes of
+noise can then change fast, so that fewer images are between two classes.
 """
 
 from dataclasses import dataclass

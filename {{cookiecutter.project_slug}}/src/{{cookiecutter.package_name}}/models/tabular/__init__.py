@@ -19,7 +19,6 @@ class TabularConfig(ModelConfig):
     embedding: PositiveInt = option(
         16, "largest width of a categorical column's vectors; half its categories, if fewer"
     )
-
     bins: NonNegativeInt = option(0, "of the piecewise linear encoding of each number; 0: numbers as they are")
 
     def widths(self, categories: list[int]) -> list[int]:

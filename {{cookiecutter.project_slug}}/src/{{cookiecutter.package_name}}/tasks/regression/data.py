@@ -72,10 +72,12 @@ def load(config: RegressionConfig, spec: Spec | None = None) -> Dataset:
     everything = _arrays(columns, table)
     del table
     release()
+    trained = everything[train]
     if not spec:
-        spec = to_spec(columns, format, _edges(everything, train, config.model.bins))
+        bins = config.model.bins if "numeric" in trained else 0
+        spec = to_spec(columns, format, bin_edges(trained["numeric"], bins) if bins else [])
     tested = Arrays(**everything[test]) if held is None else _arrays(columns, held)
-    return Dataset(Arrays(**everything[train]), Arrays(**everything[val]), tested, spec)
+    return Dataset(Arrays(**trained), Arrays(**everything[val]), tested, spec)
 
 
 def to_spec(columns: Columns, format: Mapping[str, Any], edges: Sequence[Sequence[float]] = ()) -> dict[str, Any]:
@@ -142,12 +144,6 @@ def _split(count: int, config: TableConfig, tested_apart: bool) -> list[np.ndarr
     part = np.zeros(count, np.int8)
     part[order[:test]], part[order[test : test + val]] = 2, 1
     return [np.flatnonzero(part == number) for number in range(3)]
-
-
-def _edges(everything: Arrays, train: np.ndarray, bins: int) -> list[list[float]]:
-    """Of the training rows' numbers; [] without any."""
-    numeric = everything[train].get("numeric")
-    return [] if numeric is None or not bins else bin_edges(numeric, bins)
 
 
 def _arrays(columns: Columns, table: Table) -> Arrays:
