@@ -34,7 +34,7 @@ class Tabular(nnx.Module):
         **dtypes,
     ):
         widths = config.widths(categories)
-        self.encode = PiecewiseLinear(edges) if edges else None
+        self.encode = PiecewiseLinear(edges, **dtypes) if edges else None
         numbers = self.encode.size if self.encode else numbers
         options = {"rngs": rngs, **dtypes}
         self.embed = nnx.List([Categories(*size, **options) for size in zip(categories, widths, strict=True)])
@@ -59,12 +59,13 @@ class Tabular(nnx.Module):
 class PiecewiseLinear(nnx.Module):
     """float [batch, columns] -> float [batch, size]: of each bin, the share of it that lies below the number."""
 
-    def __init__(self, edges: Sequence[Sequence[float]]):
-        self.edges = tuple(map(tuple, edges))
+    def __init__(self, edges: Sequence[Sequence[float]], *, param_dtype: jax.typing.DTypeLike = jnp.float32, **_):
+        self.edges, self.dtype = tuple(map(tuple, edges)), param_dtype
         self.size = len(pieces(edges).columns)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         columns, *bounds = pieces(self.edges)
+        x = x.astype(jnp.promote_types(x.dtype, self.dtype))
         starts, widths, lowest, highest = (jnp.asarray(bound, x.dtype) for bound in bounds)
         shares = (x[:, columns] - starts) / widths
         return jnp.clip(shares, lowest, highest)

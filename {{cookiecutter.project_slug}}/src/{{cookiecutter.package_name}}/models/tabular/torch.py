@@ -62,7 +62,7 @@ class PiecewiseLinear(nn.Module):
         found = pieces(edges)
         self.size = len(found.columns)
         for name, values in found._asdict().items():
-            self.register_buffer(name, torch.from_numpy(values), persistent=False)
+            self.register_buffer(name, torch.tensor(values), persistent=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         shares = (x[:, self.columns] - self.starts) / self.widths
