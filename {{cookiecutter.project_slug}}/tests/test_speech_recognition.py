@@ -10,8 +10,10 @@ from conftest import everything, first_loss, metrics_of, small, steps, values_of
 from test_speech_rnn import rnn_log_probs
 
 from {{cookiecutter.package_name}} import load, load_config
-from {{cookiecutter.package_name}}.engine.data.batches import TrainBatches
+from {{cookiecutter.package_name}}.engine.data.batches import TrainBatches, eval_batches
 from {{cookiecutter.package_name}}.tasks.speech_recognition import scores, task, to_text
+from {{cookiecutter.package_name}}.tasks.speech_recognition.data import features_of
+from {{cookiecutter.package_name}}.tasks.speech_recognition.sound import log_mel
 
 TONES = {"a": 300, "b": 700, "c": 1500}  # the words of a language, in Hz
 OPTIONS = ["--data.path=said.csv", "--data.test_path=new.csv", "--data.sound=file", "--data.text=words"]
@@ -223,3 +225,15 @@ def test_validation_shows_texts_and_the_features_of_the_first(own):
     found = task.examples(batch, outputs, own.spec)
     assert found["examples"].splitlines()[2] == f"| {to_text(batch['labels'][0], own.spec)} | b |"
     assert found["spectrogram"].shape == (36, 3 * batch["frames"][0], 3) and found["spectrogram"].dtype == np.uint8
+
+
+@pytest.mark.parametrize("preset", ["default", "manifest"])
+def test_the_sound_that_is_heard_is_that_of_the_first_spectrogram(preset, folder):
+    words = [*OPTIONS, *SMALL, f"--data.root={folder}"] if preset == "manifest" else ["--data.examples=200"]
+    config = load_config(f"speech_recognition/{preset}", words)
+    data = task.load(config, None)
+    batch = next(eval_batches(data.val, 4))
+    sound = data.charts()["val/sound"]
+    features = features_of(config.data)
+    assert sound.rate == 8000
+    assert log_mel(sound.samples, features) == pytest.approx(batch["features"][0, : batch["frames"][0]], abs=1e-2)

@@ -13,6 +13,7 @@ from helpers import MONITOR, SMALL, TASK, load_data
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.utilities import exceptions
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from {{cookiecutter.package_name}} import build, load
 from {{cookiecutter.package_name}}.engine import registry, session, workflow
@@ -23,6 +24,7 @@ from {{cookiecutter.package_name}}.engine.lightning import devices, flags
 from {{cookiecutter.package_name}}.engine.lightning.data import tensors
 from {{cookiecutter.package_name}}.engine.lightning.devices import seed_of
 from {{cookiecutter.package_name}}.engine.lightning.flags import make_trainer
+from {{cookiecutter.package_name}}.engine.lightning.graph import write_graph
 from {{cookiecutter.package_name}}.engine.lightning.module import TaskModule
 from {{cookiecutter.package_name}}.engine.lightning.plain import plain
 from {{cookiecutter.package_name}}.extensions import lightning as extensions
@@ -453,3 +455,16 @@ def test_the_extra_is_named_only_where_what_it_brings_is_not_installed(complaint
     monkeypatch.setattr(torch.version, "cuda", "13.0" if installed else None)
     line = complaint("train", TASK, "--framework=lightning", *SMALL, "--accelerator=gpu")
     assert ("install the extra [gpu]" in line) == (not installed)
+
+
+def test_debug_profile_shows_the_graph(project):
+    events = EventAccumulator(str(workflow.train(config("--debug=profile")))).Reload()
+    parameters = [node.name for node in events.Graph().node]
+    assert any("net" in name for name in parameters)
+
+
+def test_a_model_that_torch_cannot_trace_costs_the_graph_only(tmp_path):
+    def odd(batch):
+        return {"size": torch.from_numpy(np.ones(3) * batch["x"].shape[0])}
+
+    assert write_graph(tmp_path, torch.nn.Identity(), odd, {"x": torch.zeros(2)}).startswith("TypeError: ")

@@ -5,6 +5,8 @@ from conftest import steps, values_of
 from helpers import SMALL, TASK
 from parity import train_both
 
+from {{cookiecutter.package_name}}.engine.twins import both
+
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_optimizers_agree_with_weight_decay(project, optimizer):
@@ -20,6 +22,11 @@ def test_one_command_trains_both_and_shows_one_table(project, cli):
     header, *_ = done.out.splitlines()
     assert header.split() == ["lightning", "nnx"]
     assert "test/loss" in done.out and done.out.rstrip().endswith(f" board {TASK}")
+
+
+def test_both_train_under_one_heading(project, cli, monkeypatch):
+    monkeypatch.setattr(both, "train_apart", lambda words: (0, None))
+    assert cli("train", TASK).err == f"{TASK}/default: lightning, then nnx\n"
 
 
 def test_the_worst_exit_code_of_both_is_returned(project, cli):

@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from .data.files import say_once
-from .data.sources import Batch
+from .data.sources import Batch, Dataset
 from .errors import InputError, RunError
 from .progress import Elsewhere, Progress, peak_host_memory
 from .run import Run
@@ -38,8 +38,8 @@ class Diverged(RunError):
 class Session:
     """One process's work on a run."""
 
-    def __init__(self, run: Run, task: Task, spec: Mapping, plan: Plan, began: float):
-        self.run, self.task, self.spec, self.plan = run, task, spec, plan
+    def __init__(self, run: Run, task: Task, data: Dataset, plan: Plan, began: float):
+        self.run, self.task, self.data, self.spec, self.plan = run, task, data, data.spec, plan
         self.progress = Progress(plan, run.config, run.record.step, run.record.seconds, began, shown=run.leads)
         self.elsewhere = Elsewhere()
         self.caught = 0  # the signal that this process has got
@@ -91,6 +91,7 @@ class Session:
             table = "\n".join(["| path | shape | size |", "|---|---|---|", *rows, *totals])
             self.run.writer.text(self.step, "parameters", table)
             self.run.writer.charts(overlaid(self.task.monitor))
+            self._show(self.data.charts())
 
     @contextlib.contextmanager
     def signals(self) -> Iterator[None]:
@@ -181,7 +182,7 @@ class Session:
             self.run.writer.embedding(path, vectors[path], header, labels)
         mask = batch["mask"]
         batch, outputs = ({name: np.asarray(value)[mask] for name, value in both.items()} for both in (batch, outputs))
-        self._show("val", self.task.examples(batch, outputs, self.spec))
+        self._show(tagged("val", self.task.examples(batch, outputs, self.spec)))
         self.progress.show({self.task.monitor: found[self.task.monitor]})
         self.progress.line(found)
         return best
@@ -191,7 +192,7 @@ class Session:
         values = scalars(split, metrics)
         self._log(values)
         if self.run.leads:
-            self._show(split, self.task.charts(arrays(metrics), self.spec))
+            self._show(tagged(split, self.task.charts(arrays(metrics), self.spec)))
         return values
 
     def save(self, write: Callable[[Path], None], finite: bool, suffix: str = "") -> None:
@@ -205,10 +206,9 @@ class Session:
         for listener in self.listeners:
             listener(self.step, values)
 
-    def _show(self, split: str, found: Charts) -> None:
+    def _show(self, found: Charts) -> None:
         writer, step = self.run.writer, self.step
-        for name, value in found.items():
-            tag = f"{split}/{name}"
+        for tag, value in found.items():
             if isinstance(value, str):
                 writer.text(step, tag, value)
             elif isinstance(value, Sound):
@@ -217,6 +217,10 @@ class Session:
                 writer.precision_recall(step, tag, value.counts)
             else:
                 writer.image(step, tag, value)
+
+
+def tagged(split: str, found: Charts) -> Charts:
+    return {f"{split}/{name}": value for name, value in found.items()}
 
 
 def overlaid(monitor: str) -> dict[str, list[str]]:

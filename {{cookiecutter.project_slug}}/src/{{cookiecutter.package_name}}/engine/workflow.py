@@ -100,7 +100,7 @@ def _train(run: Run, config: Config, task: tasks.Task, began: float, module: typ
     if weights:
         engine.start_from(weights)
     run.start(data.spec, len(data.train), framework.PACKAGES, engine.describe(), fingerprint)
-    session = Session(run, task, data.spec, plan, began)
+    session = Session(run, task, data, plan, began)
     end = schedule_steps(config, plan)
     if own := engine.own_schedule():
         session.say(own)

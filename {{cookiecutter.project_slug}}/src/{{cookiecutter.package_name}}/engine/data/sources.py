@@ -120,6 +120,7 @@ class Dataset:
             float [examples]. So the weight of a whole step is known to each of its micro-batches and devices.
         augment: makes a training batch of examples and their random numbers. Where the examples are `Arrays`, it uses
             operators and indexing only, so that it is one function for NumPy's arrays and for those of a device.
+        charts: () -> what TensorBoard shows of the data, once, as a run begins: images, sounds and so on, by tag.
     """
 
     train: Source
@@ -130,6 +131,7 @@ class Dataset:
     augment: Callable[[Batch], Batch] | None = None
     weights: np.ndarray | None = None
     drawn: bool = False
+    charts: Callable[[], Mapping[str, Any]] = dict
 
     def fingerprint(self) -> dict[str, str]:
         """Of each split, what tells whether the same examples stand there in the same order."""

@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import _TunerExitException  # ends `fit` as one that has succeeded
 
+from ..errors import on_one_line
 from ..session import Session, check_parts
 from . import weights
 from .counts import as_saved, begin_at
@@ -146,6 +147,8 @@ class RunFolder(Checkpoint):
             numpy(self.first),
             numpy(outputs),
         )
+        if self.profiler:
+            self._show_graph(module)
         self.validating.close()
         trainer.should_stop |= session.run.out_of_patience
 
@@ -172,6 +175,12 @@ class RunFolder(Checkpoint):
         # Not by `log`, after which Lightning would gather the same numbers again in each step.
         trainer.callback_metrics.update(exact(shown))
         trainer.progress_bar_metrics.update(shown)
+
+    def _show_graph(self, module: Any) -> None:
+        from .graph import write_graph  # takes a moment
+
+        if fault := write_graph(self.session.run.folder, module.evaluated, module.forward, self.first):
+            self.session.say(on_one_line(f"TensorBoard has no graph, as torch cannot trace the model: {fault}"))
 
     def _save(self, trainer: L.Trainer, module: Any) -> None:
         self.due = False

@@ -1,6 +1,7 @@
 """Training of both frameworks by one command."""
 
 import dataclasses
+import sys
 import time
 from pathlib import Path
 
@@ -17,6 +18,7 @@ def train_both(config: Config, words: list[str]) -> tuple[list[Path], int]:
     began, minutes = time.monotonic(), config.trainer.max_minutes
     for name in frameworks():  # a mistake that can be told now is told before the first of them trains
         check(dataclasses.replace(config, framework=name))
+    print(f"{config.task}/{config.preset or 'default'}: {', then '.join(frameworks())}", file=sys.stderr)
     folders, worst = [], 0
     for name in frameworks():
         left = max(minutes - (time.monotonic() - began) / 60, 1e-9)  # of what they have together

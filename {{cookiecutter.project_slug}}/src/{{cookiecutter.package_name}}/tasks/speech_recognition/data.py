@@ -1,6 +1,8 @@
 """Utterances as NumPy: features of the sound, frame by frame, and what was said, as tokens."""
 
+import functools
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,6 +25,7 @@ from ...engine.api import (
     PositiveFloat,
     PositiveInt,
     Probability,
+    Sound,
     Spec,
     closest,
     option,
@@ -155,12 +158,13 @@ class Sounds(NamedTuple):
 
 
 class Part(NamedTuple):
-    """Utterances that can be learnt or measured: features, and tokens of each, int, from 1 on."""
+    """Utterances that can be learnt or measured: features, what is said, and the sound itself of one of them."""
 
     sounds: Sounds
     rows: np.ndarray  # which of the sounds
     texts: list[str]
     places: list[str]
+    hear: Callable[[int], np.ndarray]  # row -> float [samples]
 
 
 def load(config: SpeechConfig, spec: Spec | None = None) -> Dataset:
@@ -195,7 +199,12 @@ def load(config: SpeechConfig, spec: Spec | None = None) -> Dataset:
     }
     weights = _sizes(splits[0])[1].astype(np.float64)
     drawn = isinstance(data, DigitsLettersConfig)
-    return Dataset(train, val, test, found, *spec_augment(data), weights, drawn)
+    hear, row = parts[1].hear, int(splits[1][1][val.groups.argmin()])  # the first that is validated
+
+    def charts() -> dict[str, Sound]:
+        return {"val/sound": Sound(hear(row), features.rate)}
+
+    return Dataset(train, val, test, found, *spec_augment(data), weights, drawn, charts)
 
 
 def features_of(data: SpeechDataConfig) -> Features:
@@ -392,12 +401,23 @@ def _digits_letters(data: DigitsLettersConfig, features: Features) -> tuple[list
     held = max(1, data.examples // 10)
     parts = []
     for i, count in enumerate((max(1, data.examples - 2 * held), held, held)):
-        rng = np.random.Generator(np.random.PCG64([0, i]))
-        made = [spoken(voice, rng, features.rate) for _ in range(count)]
+        strings = functools.partial(spoken_strings, voice, i, features.rate)
+        made = list(itertools.islice(strings(), count))
         sounds = pack(log_mel(sound, features) for sound, _ in made)
         texts = [" ".join(DIGITS_LETTERS[symbol] for symbol in symbols) for _, symbols in made]
-        parts.append(Part(sounds, np.arange(count), texts, texts))
+        hear = functools.partial(_spoken_again, strings)
+        parts.append(Part(sounds, np.arange(count), texts, texts, hear))
     return parts, STRICT
+
+
+def spoken_strings(voice: Sequence[np.ndarray], part: int, rate: int) -> Iterator[tuple[np.ndarray, list[int]]]:
+    rng = np.random.Generator(np.random.PCG64([0, part]))
+    while True:
+        yield spoken(voice, rng, rate)
+
+
+def _spoken_again(strings: Callable[[], Iterator[tuple[np.ndarray, list[int]]]], row: int) -> np.ndarray:
+    return next(itertools.islice(strings(), row, None))[0]
 
 
 def trimmed(sound: np.ndarray, rate: int) -> np.ndarray:
@@ -566,8 +586,13 @@ def _parts(
             else:
                 rows.append(i)
         texts, places = [group[i].text for i in rows], [group[i].place for i in rows]
-        parts.append(Part(found, np.array(rows, np.int64), texts, places))
+        hear = functools.partial(_sound_of, group, features)
+        parts.append(Part(found, np.array(rows, np.int64), texts, places, hear))
     return parts, bad
+
+
+def _sound_of(group: Sequence[Said], features: Features, row: int) -> np.ndarray:
+    return np.concatenate([read_sound(path, features) for path in group[row].sounds])
 
 
 def _told(group: Iterable[Said], lower: bool, bad: Bad) -> list[Said]:
@@ -588,7 +613,7 @@ def convert(group: Sequence[Said], features: Features, cache: Path, workers: int
 
     def read(said: Said) -> np.ndarray | str:
         try:
-            return log_mel(np.concatenate([read_sound(path, features) for path in said.sounds]), features)
+            return log_mel(_sound_of([said], features, 0), features)
         except InputError as error:
             if not skip:
                 raise InputError(_placed(str(error), said)) from error
