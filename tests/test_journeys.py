@@ -217,3 +217,23 @@ def test_a_projects_install_line_gives_an_environment_in_which_it_trains(tmp_pat
     result = make("train", cwd=project)
     assert result.returncode == 0, result.stderr[-4000:]
     assert list((project / "runs").rglob("result.json"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("resolution", ["lowest-direct", "highest"])
+@pytest.mark.parametrize("python", ["3.11", "3.14"])
+@pytest.mark.parametrize("platform", ["x86_64-unknown-linux-gnu", "aarch64-apple-darwin", "x86_64-pc-windows-msvc"])
+def test_floors_and_newest_versions_can_be_installed(tmp_path, platform, python, resolution):
+    """Of all that a project may need, on each system. On a Mac, onnxruntime takes macOS 14."""
+    project = bake(tmp_path)
+    extras = [word for extra in ("cpu", "compare", "export", "tune") for word in ("--extra", extra)]
+    words = ("--no-sources", "--python-platform", platform, "--python-version", python, "--resolution", resolution)
+    result = command(
+        *("uv", "pip", "compile", "--quiet", *words, "pyproject.toml", *extras, "--group", "dev"),
+        cwd=project,
+        MACOSX_DEPLOYMENT_TARGET="14.0",
+    )
+    if "error sending request" in result.stderr or "Failed to fetch" in result.stderr:
+        pytest.skip("no index of packages can be reached")
+    assert result.returncode == 0, result.stderr
+    assert {"torch", "lightning", "jax", "flax"} <= {line.partition("==")[0] for line in result.stdout.splitlines()}

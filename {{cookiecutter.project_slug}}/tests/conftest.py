@@ -23,6 +23,8 @@ from {{cookiecutter.package_name}}.engine.folder import plain_values, read_confi
 
 FRAMEWORKS = list(registry.frameworks())
 TASKS = tasks.names()
+# For what takes a minute and more of a detector, which its own tests show, too.
+EACH = [pytest.param(task, marks=[pytest.mark.slow] * (task == "object_detection")) for task in TASKS]
 
 # What a preset may set and tests do not expect: events at steps of its own, and what changes a step's arithmetic.
 PLAIN = [f"--trainer.{key}=0" for key in ("val_every", "checkpoint_every", "patience", "max_minutes")]

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import TASKS, filled_up, small
+from conftest import EACH, TASKS, filled_up, small
 from flax import nnx
 
 from {{cookiecutter.package_name}} import load_config
@@ -41,7 +41,7 @@ def test_it_gives_what_its_task_says(task, name):
     assert {name: value.shape for name, value in outputs.items()} == expected
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", EACH)
 def test_the_loss_moves_every_parameter_of_the_smallest_of_each_kind(task):
     smallest = {}
     for name in find(task).models:
@@ -64,7 +64,7 @@ def test_the_loss_moves_every_parameter_of_the_smallest_of_each_kind(task):
         assert [path for path, gradient in gradients if not np.any(gradient[...])] == []
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", EACH)
 def test_the_loss_of_evaluation_is_that_of_training_over_the_examples_that_are_there(task):
     """Without what only training has, as dropout, augmentation and smoothing. A loss is a sum and its weight."""
     settings = load_config(task, ["--framework=nnx", *small(task), "--debug=overfit"])

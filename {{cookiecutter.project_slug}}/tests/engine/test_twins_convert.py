@@ -1,8 +1,10 @@
 """A run of one framework becomes a run of the other, and goes on as if nothing had happened."""
 
+import errno
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -234,6 +236,23 @@ def test_to_resume_it_in_the_other_framework_is_the_same_in_one_go(apart, projec
     one, two = (first.parents[1] / "nnx" / name for name in ("001", "002"))
     assert history(one) == history(two)
     assert {**read_config(one), "resume": ""} == {**read_config(two), "resume": ""}
+
+
+def test_where_nothing_is_renamed_over_a_folder(project, monkeypatch):
+    """As on Windows."""
+
+    def rename(old, new, rename=os.rename):
+        if os.path.exists(new):
+            raise FileExistsError(errno.EEXIST, "File exists", str(new))
+        rename(old, new)
+
+    first = begin("lightning", *steps(1))
+    monkeypatch.setattr(room.os, "rename", rename)
+    with pytest.raises(RunError, match="File exists"):
+        converted(first, "nnx", "--run_dir=others")
+    monkeypatch.setattr(room, "sys", SimpleNamespace(platform="win32"))
+    assert read_record(converted(first, "nnx")).step == 1
+
 
 
 # Mistakes.

@@ -11,6 +11,7 @@ from test_object_detection import SMALL, write_coco
 from {{cookiecutter.package_name}} import load
 
 
+@pytest.mark.slow
 def test_runs_on_pictures_take_the_same_steps_and_find_the_same(project):
     write_coco(project / "data" / "coco", {"train": 9, "val": 5, "test": 5})
     options = ["--data.name=coco", *SMALL, *steps(24), "--data.flip=true", "--data.jitter=1.4", "--trainer.val_every=8"]

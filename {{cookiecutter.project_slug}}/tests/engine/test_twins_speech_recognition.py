@@ -39,6 +39,7 @@ def test_what_is_said_is_the_same_as_in_numpy():
             assert found.tolist() == [*said.tolist(), *[0] * (9 - len(said))]
 
 
+@pytest.mark.slow
 def test_a_run_in_groups_is_the_same(project):
     assert_runs_agree(TASK, *small(TASK), "--data.examples=300", "--data.batch_size=4", "--model.cell=gru")
 

@@ -20,20 +20,23 @@ quick = pytest.mark.parametrize(
     "task", [pytest.param(x, marks=[pytest.mark.slow] * (x == "object_detection")) for x in tasks.names()]
 )
 
+first = pytest.mark.parametrize(
+    "task", [pytest.param(x, marks=[pytest.mark.slow] * bool(i)) for i, x in enumerate(tasks.names())]
+)
+
 
 @quick
 def test_outputs_and_gradients_are_the_same(task):
     assert_gradients_agree(task, *small(task))
 
 
-@quick
+@first
 def test_a_run_is_the_same(project, task):
+    """A hundred steps; `tests/test_twins.py` has twenty of every task."""
     assert_runs_agree(task, *small(task))
 
 
-@pytest.mark.parametrize(
-    "task", [pytest.param(x, marks=[pytest.mark.slow] * bool(i)) for i, x in enumerate(tasks.names())]
-)
+@first
 def test_in_float32_only_rounding_differs(project, task):
     assert_rounding_stays_small(task, *small(task))
 

@@ -18,6 +18,7 @@ from .folder import FOLDER_FILE
 Value = TypeVar("Value")
 FOLLOWS = "TRAIN_ENDS_WITH_ITS_STDIN"
 ASK_EVERY = 1.0  # seconds
+KILLED = -9  # exit code of a process that SIGKILL has ended, as the system does where memory is short
 
 
 def train_apart(words: list[str], unwanted: Callable[[], bool] | None = None) -> tuple[int, Path | None]:
@@ -31,10 +32,7 @@ def train_apart(words: list[str], unwanted: Callable[[], bool] | None = None) ->
         told = {FOLDER_FILE: str(file), FOLLOWS: "true"}
         # A session of its own, as a terminal's Ctrl-C would reach it twice: signals to this process are passed on once.
         child = subprocess.Popen(command, env=os.environ | told, stdin=subprocess.PIPE, start_new_session=True)
-        before = {
-            number: signal.signal(number, lambda n, _: child.send_signal(n))
-            for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        before = {number: signal.signal(number, _passes_on(child)) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             while (code := _code(child, ASK_EVERY if unwanted else None)) is None:
                 if unwanted and unwanted():
@@ -47,6 +45,14 @@ def train_apart(words: list[str], unwanted: Callable[[], bool] | None = None) ->
                 child.stdin.close()
         # A child that a signal killed has a negative code; a shell would say 128 + its number.
         return code if code >= 0 else 128 - code, Path(file.read_text(encoding="utf-8")) if file.exists() else None
+
+
+def _passes_on(child: subprocess.Popen) -> Callable[[int, Any], None]:
+    def handle(number: int, frame: Any) -> None:
+        if sys.platform != "win32":  # where a console's Ctrl-C has reached the child, too
+            child.send_signal(number)
+
+    return handle
 
 
 def _code(child: subprocess.Popen, seconds: float | None) -> int | None:
@@ -62,7 +68,7 @@ def follow() -> None:
 
     def wait() -> None:
         os.read(0, 1)  # not sys.stdin, whose lock a thread would keep at the end
-        os.kill(os.getpid(), signal.SIGTERM)
+        end_this()
 
     if FOLLOWS in os.environ:
         threading.Thread(target=wait, daemon=True).start()
@@ -84,7 +90,7 @@ def apart(call: Callable[..., Value], *arguments: Any) -> Value:
         found, error = here.recv()
     except EOFError as closed:
         process.join()
-        reason = "out of memory?" if process.exitcode == -signal.SIGKILL else "see above"
+        reason = "out of memory?" if process.exitcode == KILLED else "see above"
         raise RunError(f"a process of this command ended with exit code {process.exitcode}: {reason}") from closed
     except BaseException:  # also a signal's
         process.terminate()
@@ -113,4 +119,12 @@ def _follow() -> None:
     """Ends this process, with what it has to clean up, after the one that started it."""
     if parent := multiprocessing.parent_process():
         parent.join()
-    os.kill(os.getpid(), signal.SIGTERM)
+    end_this()
+
+
+def end_this() -> None:
+    """SIGTERM to this process, which its handlers take."""
+    if sys.platform == "win32":
+        signal.raise_signal(signal.SIGTERM)  # `os.kill` would end it at once there
+    else:
+        os.kill(os.getpid(), signal.SIGTERM)

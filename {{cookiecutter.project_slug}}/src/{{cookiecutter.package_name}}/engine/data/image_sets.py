@@ -178,7 +178,7 @@ def leave_out_bad(
     names = [Path(os.path.relpath(path, folder)).as_posix() for path in paths]
     made = convert_once(Path(cache) if cache else folder, paths, repr((names, views)), check)
     kept = np.load(made / "readable.npy")
-    bad = Bad.from_text((made / "bad.json").read_text())
+    bad = Bad.from_text((made / "bad.json").read_text(encoding="utf-8"))
     Bad(True, links.count + bad.count, tuple([*links.first, *bad.first][:SHOWN])).say(len(kept))
     return images.Files(files.files[kept], **{name: array[kept] for name, array in files.arrays.items()})
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -82,6 +83,8 @@ def convert(config: Config, best: bool) -> Path:
                 stale = record.stale if found.best and step == record.step else 0
                 seal(folder, dataclasses.replace(found, step=step, start=step, last=made, stale=stale))
             run.make_folder()
+            if sys.platform == "win32":
+                run.folder.rmdir()  # nothing is renamed over a folder there
             os.rename(folder, run.folder)  # in the place of the empty one, which held the number
     except OSError as error:
         what = f"{error.filename2 or error.filename or run.folder}: {error.strerror or error}"

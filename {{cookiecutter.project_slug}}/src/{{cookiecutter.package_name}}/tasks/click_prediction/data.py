@@ -421,8 +421,8 @@ def _converted(path: Path, columns: Mapping[str, Any], config: FileConfig) -> Co
         with (folder / name).open("rb") as file:
             maps.append(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     raw, label, rows = map(np.frombuffer, maps, MADE.values())
-    Bad.from_text((folder / "bad.json").read_text()).say(len(label))
-    return Converted(raw.reshape(len(label), -1), label, rows, maps, (folder / "digest").read_text())
+    Bad.from_text((folder / "bad.json").read_text(encoding="utf-8")).say(len(label))
+    return Converted(raw.reshape(len(label), -1), label, rows, maps, (folder / "digest").read_text(encoding="utf-8"))
 
 
 def _split(label: np.ndarray, config: ClicksConfig, where: Path | str, tested_apart: bool) -> list[slice]:

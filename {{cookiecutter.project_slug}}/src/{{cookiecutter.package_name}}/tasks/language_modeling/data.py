@@ -300,7 +300,7 @@ class Text:
         paths = [folder / name for name in names]
         # An empty file cannot be mapped.
         tokens = [np.memmap(path, dtype, "r") if path.stat().st_size else np.empty(0, dtype) for path in paths]
-        return list(map(Part, tokens, json.loads((folder / "digests.json").read_text())))
+        return list(map(Part, tokens, json.loads((folder / "digests.json").read_text(encoding="utf-8"))))
 
 
 def _digest(blocks: Iterable[np.ndarray], file: BinaryIO | None = None) -> str:

@@ -377,7 +377,7 @@ def _converted(data: FileConfig, files: Files, tokenizer: Bpe, shares: Sequence[
 
     settings = f"{hashlib.sha256(tokenizer.content.encode()).hexdigest()} {shares}"
     folder = _keep(data, files, settings, convert)
-    left_out, digests = json.loads((folder / ABOUT).read_text())
+    left_out, digests = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
     splits = [Split(_mapped(folder, split, dtype), found) for split, found in zip(SPLITS, digests, strict=True)]
     Bad.from_text(left_out).say(sum(len(split.texts[0].lengths) for split in splits))
     return splits
