@@ -1,6 +1,6 @@
 """Makes a release of the template: a dated changelog, a commit and a tag. Nothing is pushed.
 
-    python tools/release.py 0.2.0
+python tools/release.py 0.2.0
 """
 
 import argparse

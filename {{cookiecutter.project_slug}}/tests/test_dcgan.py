@@ -28,6 +28,7 @@ def test_an_image_of_another_size_is_refused(shape):
 def weights(framework):
     """Those of a model of colour images of 32 x 32 pixels, by name, as training begins."""
     words = [f"--framework={framework}", *small("image_generation"), "--model.name=dcgan", "--model.width=32"]
+    words.append("--model.discriminator_hidden=12")
     settings = load_config("image_generation", words)
     spec = {"shape": [32, 32, 3], "classes": [], "latent": settings.model.latent}
     return make_engine(settings, spec).weights(None)
@@ -37,7 +38,7 @@ def test_weights_begin_as_radford_et_al_have_them(weights):
     kernels = [value for name, value in weights.items() if value.ndim > 1]
     scales = np.concatenate([w for name, w in weights.items() if "norm" in name and name.endswith(".weight")])
     others = [value for name, value in weights.items() if name.endswith(("bias", "running_mean"))]
-    assert len(kernels) == 9 and all(0.016 < kernel.std() < 0.024 for kernel in kernels if kernel.size > 500)
+    assert len(kernels) == 10 and all(0.016 < kernel.std() < 0.024 for kernel in kernels if kernel.size > 500)
     assert all(abs(kernel.mean()) < 0.002 for kernel in kernels if kernel.size > 5000)
     assert abs(scales.mean() - 1) < 0.005 and 0.016 < scales.std() < 0.024
     assert not any(value.any() for value in others)
@@ -54,5 +55,6 @@ def test_channels_double_where_sides_are_halved(weights):
         "discriminator.input.weight": (32, 3, 4, 4),
         "discriminator.downs.0.weight": (64, 32, 4, 4),
         "discriminator.downs.1.weight": (128, 64, 4, 4),
-        "discriminator.output.weight": (1, 4 * 4 * 128),
+        "discriminator.hidden.weight": (12, 4 * 4 * 128),
+        "discriminator.output.weight": (1, 12),
     }

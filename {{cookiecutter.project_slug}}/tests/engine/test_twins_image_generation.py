@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from conftest import small, steps, values_of
+from conftest import make_engine, small, steps, values_of
 from flax import nnx
 from helpers import load_data
 from parity import assert_gradients_agree, assert_runs_agree, assert_weights_go_across_and_back, config, make_twins
 
+from {{cookiecutter.package_name}} import load
 from {{cookiecutter.package_name}}.engine import task as tasks
 from {{cookiecutter.package_name}}.engine import workflow
 from {{cookiecutter.package_name}}.engine.data.batches import TrainBatches
@@ -26,9 +27,27 @@ def test_a_run_is_the_same(project, options):
     assert_runs_agree(TASK, *small(TASK), *options)
 
 
-@pytest.mark.parametrize("options", [RESNET, PENALTY, (*RESNET, "--model.r1=2")], ids=["resnet", "penalty", "both"])
+@pytest.mark.parametrize(
+    "options",
+    [RESNET, PENALTY, (*RESNET, "--model.r1=2"), ["--model.discriminator_hidden=12"]],
+    ids=["resnet", "penalty", "both", "hidden"],
+)
 def test_gradients_are_the_same(options):
     assert_gradients_agree(TASK, *small(TASK), *options)
+
+
+def test_the_discriminator_has_a_learning_rate_of_its_own(project):
+    """A step of gradient descent is as long as its rate says."""
+    for framework in ("lightning", "nnx"):
+        moved = {}
+        for rate in (1.0, 0.25):
+            words = ["--optimizer.name=sgd", "--optimizer.momentum=0", "--optimizer.ema_decay=0", *steps(1)]
+            settings = config(TASK, framework, *small(TASK), *words, f"--model.discriminator_rate={rate}")
+            before = make_engine(settings, load_data(settings).spec).weights(None)
+            after = load(workflow.train(settings), "last").weights()
+            kernel = "discriminator.input.weight"
+            moved[rate] = after[kernel] - before[kernel]
+        assert moved[0.25] == pytest.approx(moved[1.0] / 4, rel=1e-9, abs=1e-15)
 
 
 def test_weights_of_a_residual_gan_go_across_and_back():

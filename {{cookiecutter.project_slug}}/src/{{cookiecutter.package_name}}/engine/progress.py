@@ -116,7 +116,8 @@ def _busy_seconds() -> float | None:
     file = Path("/proc/stat")
     if not file.exists():
         return None
-    user, nice, system, _idle, _waiting, *interrupted_or_stolen = map(int, file.read_text(encoding="utf-8").split(maxsplit=9)[1:9])
+    columns = file.read_text(encoding="ascii").split(maxsplit=9)[1:9]
+    user, nice, system, _idle, _waiting, *interrupted_or_stolen = map(int, columns)
     return sum((user, nice, system, *interrupted_or_stolen)) / os.sysconf("SC_CLK_TCK")
 
 

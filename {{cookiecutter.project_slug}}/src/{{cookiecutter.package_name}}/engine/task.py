@@ -144,10 +144,12 @@ class Loss(NamedTuple):
             the framework selects parameters by such, as for the `wrt` of its own optimizers. Two losses may move the
             same ones, one after the other. What no loss moves is frozen: it gets no update and no decay, and the
             optimizer keeps nothing of it.
+        rate: the learning rate of its updates, as a share of the step's.
     """
 
     fn: Callable[..., tuple[Any, ...]]
     params: Any = ""
+    rate: float = 1.0
 
 
 def names() -> list[str]:

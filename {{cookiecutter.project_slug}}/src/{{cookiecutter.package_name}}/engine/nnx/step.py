@@ -59,8 +59,6 @@ def make_train_step(
     ) -> tuple[TrainState, dict[str, jax.Array]]:
         if resident:
             batch = make_batch(batch, augment, resident)
-        # Made anew with each step's learning rate; its state stands in the train state.
-        optimizer = create_optimizer(config.optimizer, rate)
         logs: dict[str, jax.Array] = {}
         square_norm, scale = jnp.zeros((), jnp.result_type(float)), state.loss_scale
         careful = scale is not None or config.trainer.on_nan == "skip"
@@ -73,6 +71,8 @@ def make_train_step(
                 factor = clip_norm / jnp.maximum(norm, clip_norm)
                 grads = jax.tree.map(lambda g, factor=factor: (g * factor).astype(g.dtype), grads)
             part, others = moved(loss, params)
+            # Made anew with each step's learning rate; its state stands in the train state.
+            optimizer = create_optimizer(config.optimizer, rate * loss.rate)
             updates, opt_state = optimizer.update(grads, state.opt_state[name], part, value=mean)
             params = nnx.merge_state(optax.apply_updates(part, updates), others)
             after = params, opt_state, rest

@@ -1,13 +1,14 @@
 """Deep convolutional GAN (Radford, Metz and Chintala 2016), sized to the image.
 
-Its generator may begin with a hidden layer, as that of InfoGAN for MNIST does (Chen et al. 2016): what it makes of
-noise can then change fast, so that fewer images are between two classes.
+Its generator may begin with a hidden layer, and its discriminator end with one, as those of InfoGAN for MNIST do (Chen
+et al. 2016): what is made of noise can then change fast, so that fewer images are between two classes, and what stands
+in several places of an image is judged together.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
-from ...engine.api import InputError, ModelConfig, NonNegativeFloat, NonNegativeInt, PositiveInt, option
+from ...engine.api import InputError, ModelConfig, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, option
 
 # Radford et al. 2016: kernels from N(0, 0.02), scales of batch normalization from N(1, 0.02), slopes of 0.2.
 DEVIATION = 0.02
@@ -23,6 +24,9 @@ class GanConfig(ModelConfig):
     loss: Literal["non_saturating", "hinge"] = option(
         "non_saturating", "non_saturating (Goodfellow et al. 2014) or hinge (Lim and Ye 2017)"
     )
+    discriminator_rate: PositiveFloat = option(
+        1.0, "learning rate of the discriminator, as a share of optimizer.learning_rate (Heusel et al. 2017)"
+    )
     r1: NonNegativeFloat = option(
         0.0,
         "weight of the penalty on the discriminator's gradient at real images (Mescheder et al. 2018); 0: none",
@@ -33,6 +37,9 @@ class GanConfig(ModelConfig):
 @dataclass(frozen=True)
 class DcganConfig(GanConfig):
     hidden: NonNegativeInt = option(256, "units of a layer of the generator before its feature maps; 0: none")
+    discriminator_hidden: NonNegativeInt = option(
+        0, "units of a layer of the discriminator after its feature maps; 0: none"
+    )
     norm: Literal["batch", "none"] = option(
         "batch", "of the discriminator: batch, or none, as model.r1 needs it; the generator has batch normalization"
     )

@@ -64,14 +64,22 @@ class Discriminator(nnx.Module):
             if batch:
                 norms.append(norm(channels, rngs=rngs, **dtypes))
         self.downs, self.norms = nnx.List(downs), nnx.List(norms)
-        self.output = nnx.Linear(side**2 * config.width << (halvings - 1), 1, kernel_init=normal, rngs=rngs, **dtypes)
+        options = {"kernel_init": normal, "rngs": rngs, **dtypes}
+        features = side**2 * config.width << (halvings - 1)
+        if config.discriminator_hidden:
+            self.hidden = nnx.Linear(features, config.discriminator_hidden, use_bias=not batch, **options)
+            self.hidden_norm = norm(config.discriminator_hidden, rngs=rngs, **dtypes) if batch else lambda x: x
+        self.output = nnx.Linear(config.discriminator_hidden or features, 1, **options)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         x = nnx.leaky_relu(self.input(x), SLOPE)
         for i, down in enumerate(self.downs):
             x = self.norms[i](down(x)) if self.norms else down(x)
             x = nnx.leaky_relu(x, SLOPE)
-        return self.output(x.reshape(x.shape[0], -1))[:, 0]
+        x = x.reshape(x.shape[0], -1)
+        if hasattr(self, "hidden"):
+            x = nnx.leaky_relu(self.hidden_norm(self.hidden(x)), SLOPE)
+        return self.output(x)[:, 0]
 
 
 class Up(nnx.ConvTranspose):

@@ -63,7 +63,11 @@ class Discriminator(nn.Module):
             self.downs.append(normal(nn.Conv2d(inputs, channels, 4, 2, 1, bias=not batch)))
             if batch:
                 self.norms.append(norm(channels))
-        self.output = normal(nn.Linear(side**2 * config.width << (halvings - 1), 1))
+        features = side**2 * config.width << (halvings - 1)
+        if config.discriminator_hidden:
+            self.hidden = normal(nn.Linear(features, config.discriminator_hidden, bias=not batch))
+            self.hidden_norm = norm(config.discriminator_hidden) if batch else nn.Identity()
+        self.output = normal(nn.Linear(config.discriminator_hidden or features, 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = x.permute(0, 3, 1, 2)
@@ -71,7 +75,11 @@ class Discriminator(nn.Module):
         for i, down in enumerate(self.downs):
             x = self.norms[i](down(x)) if self.norms else down(x)
             x = nn.functional.leaky_relu(x, SLOPE)
-        return self.output(x.permute(0, 2, 3, 1).flatten(1))[:, 0]
+        x = x.permute(0, 2, 3, 1).flatten(1)
+        if hasattr(self, "hidden"):
+            x = self.hidden_norm(self.hidden(x)[:, :, None, None]).flatten(1)
+            x = nn.functional.leaky_relu(x, SLOPE)
+        return self.output(x)[:, 0]
 
 
 def normal(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> nn.Linear | nn.Conv2d | nn.ConvTranspose2d:

@@ -36,6 +36,13 @@ class Module(ManualModule):
     def create_model(self) -> Gan:
         return create_model(self.config, self.spec)
 
+    def create_optimizer(self, part: nn.Module) -> torch.optim.Optimizer:
+        optimizer = super().create_optimizer(part)
+        if part is self.net.discriminator:
+            for group in optimizer.param_groups:
+                group["lr"] *= self.config.model.discriminator_rate
+        return optimizer
+
     def loss_fn(self, name: str, batch: Batch) -> tuple:
         if name == "generator":
             return generator_loss(self.net, batch)

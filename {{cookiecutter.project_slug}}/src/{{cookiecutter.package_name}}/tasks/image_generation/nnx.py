@@ -39,8 +39,9 @@ def create_model(config: GanConfig, spec: Mapping[str, Any], *, rngs: nnx.Rngs, 
 
 
 def losses(config: GanConfig) -> dict[str, Loss]:
+    discriminate = functools.partial(discriminator_loss, r1=config.model.r1)
     return {
-        "discriminator": Loss(functools.partial(discriminator_loss, r1=config.model.r1), "discriminator"),
+        "discriminator": Loss(discriminate, "discriminator", config.model.discriminator_rate),
         "generator": Loss(generator_loss, "generator"),
     }
 
