@@ -131,7 +131,7 @@ def trimmed(text, names):
 
 def clean(project, answers):
     """Apply `kept` and `trimmed` to the files of a project's folder."""
-    folders = [project / name for name in ("src", "configs", "launch", "tests")]
+    folders = [project / name for name in ("src", "configs", "launch", "notebooks", "tests")]
     files = [*project.glob("LICENSE-*"), *(file for folder in folders for file in files_in(folder))]
     names = {file.relative_to(project).as_posix(): file for file in files}
     stays = kept(answers, names)

@@ -66,11 +66,14 @@ def expected_files(framework, tasks, features, **_):
             if folders == ["tests", "engine"]:
                 names = [{key.split("/")[-1] for key in keys} for keys in (READERS, readers)]
                 wanted &= words[-1:] == [] or words[-1] not in names[0] - names[1]
+                wanted &= words != ["apart"] or framework == "both" or bool({"compare", "scale", "tune"} & {*features})
         if folders[:1] == ["configs"] and len(folders) > 1:
             wanted &= folders[1] in ["accelerator", *tasks]
         if folders[:2] == ["configs", "accelerator"]:
             wanted &= not name.startswith(("tpu", "mps")) or framework != ("lightning" if name[0] == "t" else "nnx")
             wanted &= "-" not in name or "scale" in features
+        if folders[:1] == ["notebooks"]:
+            wanted &= not name.startswith(other)
         if folders[:1] == ["launch"]:
             wanted &= not name.startswith(other) and (name != "torchrun.sh" or framework != "nnx")
             wanted &= "scale" in features

@@ -12,7 +12,7 @@ from {{cookiecutter.package_name}}.engine import apart
 @pytest.fixture
 def windows(monkeypatch):
     """For a module: all of Python is not to believe it."""
-    return lambda module: monkeypatch.setattr(module, "sys", SimpleNamespace(platform="win32", executable=sys.executable))
+    return lambda module: monkeypatch.setattr(module, "sys", SimpleNamespace(platform="win32"))
 
 
 def test_a_process_that_ends_itself_runs_its_handlers(windows, monkeypatch):

@@ -254,7 +254,6 @@ def test_where_nothing_is_renamed_over_a_folder(project, monkeypatch):
     assert read_record(converted(first, "nnx")).step == 1
 
 
-
 # Mistakes.
 
 
