@@ -46,7 +46,8 @@ def test_a_transposed_convolution_is_that_of_torch(bias):
 
 
 @pytest.mark.parametrize(
-    ("side", "channels", "hidden", "norm"), [(8, 1, 8, "batch"), (28, 1, 0, "batch"), (32, 3, 8, "none")]
+    ("side", "channels", "hidden", "norm"),
+    [(8, 1, 8, "batch"), (10, 1, 8, "batch"), (28, 1, 0, "batch"), (32, 3, 8, "none")],
 )
 def test_the_same_weights_give_the_same(side, channels, hidden, norm):
     config = DcganConfig(name="dcgan", width=4, latent=5, hidden=hidden, discriminator_hidden=hidden, norm=norm)

@@ -140,6 +140,8 @@ class RunFolder(Checkpoint):
         session = self.session
         with torch.no_grad(), trainer.precision_plugin.forward_context():
             outputs = module(self.first)
+            if self.profiler and trainer.world_size == 1:  # a model that is cut computes in all processes at once
+                self._show_graph(module)
         self.due |= session.validated(
             module.measured,
             weights.samples(module.net, module.config.trainer.histograms),
@@ -147,8 +149,6 @@ class RunFolder(Checkpoint):
             numpy(self.first),
             numpy(outputs),
         )
-        if self.profiler:
-            self._show_graph(module)
         self.validating.close()
         trainer.should_stop |= session.run.out_of_patience
 

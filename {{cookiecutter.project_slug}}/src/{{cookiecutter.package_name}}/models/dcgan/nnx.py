@@ -68,7 +68,8 @@ class Discriminator(nnx.Module):
         features = side**2 * config.width << (halvings - 1)
         if config.discriminator_hidden:
             self.hidden = nnx.Linear(features, config.discriminator_hidden, use_bias=not batch, **options)
-            self.hidden_norm = norm(config.discriminator_hidden, rngs=rngs, **dtypes) if batch else lambda x: x
+            if batch:
+                self.hidden_norm = norm(config.discriminator_hidden, rngs=rngs, **dtypes)
         self.output = nnx.Linear(config.discriminator_hidden or features, 1, **options)
 
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -78,7 +79,9 @@ class Discriminator(nnx.Module):
             x = nnx.leaky_relu(x, SLOPE)
         x = x.reshape(x.shape[0], -1)
         if hasattr(self, "hidden"):
-            x = nnx.leaky_relu(self.hidden_norm(self.hidden(x)), SLOPE)
+            x = self.hidden(x)
+            x = self.hidden_norm(x) if hasattr(self, "hidden_norm") else x
+            x = nnx.leaky_relu(x, SLOPE)
         return self.output(x)[:, 0]
 
 

@@ -66,7 +66,8 @@ class Discriminator(nn.Module):
         features = side**2 * config.width << (halvings - 1)
         if config.discriminator_hidden:
             self.hidden = normal(nn.Linear(features, config.discriminator_hidden, bias=not batch))
-            self.hidden_norm = norm(config.discriminator_hidden) if batch else nn.Identity()
+            if batch:
+                self.hidden_norm = norm(config.discriminator_hidden)
         self.output = normal(nn.Linear(config.discriminator_hidden or features, 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -77,7 +78,8 @@ class Discriminator(nn.Module):
             x = nn.functional.leaky_relu(x, SLOPE)
         x = x.permute(0, 2, 3, 1).flatten(1)
         if hasattr(self, "hidden"):
-            x = self.hidden_norm(self.hidden(x)[:, :, None, None]).flatten(1)
+            x = self.hidden(x)
+            x = self.hidden_norm(x[:, :, None, None]).flatten(1) if hasattr(self, "hidden_norm") else x
             x = nn.functional.leaky_relu(x, SLOPE)
         return self.output(x)[:, 0]
 

@@ -158,7 +158,7 @@ class Sounds(NamedTuple):
 
 
 class Part(NamedTuple):
-    """Utterances that can be learnt or measured: features, what is said, and the sound itself of one of them."""
+    """Utterances that can be learnt or measured: features, what is said, and what gives the sound itself."""
 
     sounds: Sounds
     rows: np.ndarray  # which of the sounds
@@ -586,12 +586,12 @@ def _parts(
             else:
                 rows.append(i)
         texts, places = [group[i].text for i in rows], [group[i].place for i in rows]
-        hear = functools.partial(_sound_of, group, features)
+        hear = functools.partial(_heard, group, features)
         parts.append(Part(found, np.array(rows, np.int64), texts, places, hear))
     return parts, bad
 
 
-def _sound_of(group: Sequence[Said], features: Features, row: int) -> np.ndarray:
+def _heard(group: Sequence[Said], features: Features, row: int) -> np.ndarray:
     return np.concatenate([read_sound(path, features) for path in group[row].sounds])
 
 
@@ -613,7 +613,7 @@ def convert(group: Sequence[Said], features: Features, cache: Path, workers: int
 
     def read(said: Said) -> np.ndarray | str:
         try:
-            return log_mel(_sound_of([said], features, 0), features)
+            return log_mel(_heard([said], features, 0), features)
         except InputError as error:
             if not skip:
                 raise InputError(_placed(str(error), said)) from error
